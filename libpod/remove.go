@@ -1,0 +1,202 @@
+package libpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"ctr/libpod/config"
+	"ctr/libpod/logs"
+	"ctr/libpod/monitor"
+	"ctr/libpod/state"
+	"ctr/pkg/userns"
+	"ctr/storage"
+)
+
+// RemoveOptions say what goes with a container.
+type RemoveOptions struct {
+	Force   bool // kill it first when it runs
+	Volumes bool // its anonymous volumes too
+}
+
+// Remove ends the container's existence. Its name is free at once.
+func (c *Container) Remove(ctx context.Context, o RemoveOptions) error {
+	st, err := c.State()
+	if err != nil && !o.Force {
+		return err
+	}
+	if st.Active() {
+		if !o.Force {
+			return &Error{ErrRunning, fmt.Sprintf("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+c.cfg.Name)}
+		}
+		now := 0
+		if err := c.Stop(ctx, StopOptions{Signal: syscall.SIGKILL, Timeout: &now}); err != nil {
+			return err
+		}
+	}
+	lock, err := c.r.store.Lock(ctx, c.cfg.ID)
+	if KindOf(err) == ErrNoSuchContainer && (o.Force || c.cfg.AutoRemove) {
+		return nil // its --rm was faster
+	}
+	if err != nil {
+		return kinded(err)
+	}
+	defer lock.Close()
+	if st, err := c.State(); err == nil && st.Active() {
+		return &Error{ErrRunning, fmt.Sprintf("cannot remove container %q: it was started again", "/"+c.cfg.Name)}
+	}
+	trash, err := c.r.store.Discard(c.cfg.ID)
+	if err != nil {
+		return err
+	}
+	c.r.store.Log(monitor.ContainerEvent(c.cfg, "destroy", nil))
+	if o.Volumes || c.cfg.AutoRemove {
+		err = c.r.removeAnonymous(c.cfg)
+	}
+	return errors.Join(err, removeTree(trash))
+}
+
+func (r *Runtime) removeAnonymous(cfg *config.Container) error {
+	var errs []error
+	for _, m := range cfg.Mounts {
+		if m.Type == config.MountVolume && m.Anonymous {
+			if err := r.Volumes().Remove(m.Source); err != nil && !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// CleanName is argv[0] of the process that removes files of mapped owners; argv[1:]
+// are the paths.
+const CleanName = "ctr-clean"
+
+// CleanMain is the whole life of such a process.
+func CleanMain() int {
+	code := 0
+	for _, path := range os.Args[1:] {
+		if err := storage.RemoveTree(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	return code
+}
+
+// removeTree removes a directory, in the user namespace when it holds files of
+// other owners than the user.
+func removeTree(path string) error {
+	if err := storage.RemoveTree(path); err == nil || !userns.Needed() {
+		return err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	pid, _, err := userns.Command{Args: []string{CleanName, path}, Env: monitorEnv(), Files: []*os.File{null, null, null}}.Spawn()
+	if err != nil {
+		return fmt.Errorf("removing %s: %w", path, err)
+	}
+	reap(pid)
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("removing %s: some files are left", path)
+	}
+	return nil
+}
+
+// Repair mends what processes that were killed left behind: containers of --rm
+// whose monitor died, run directories of containers that are gone, trash. It is
+// quick when there is nothing to do, and leaves large removals to a process of
+// their own that nobody waits for.
+func (r *Runtime) Repair(ctx context.Context) {
+	ids, err := r.store.RunningIDs()
+	if err != nil {
+		return
+	}
+	for _, id := range ids {
+		cfg, err := r.store.Load(id)
+		if KindOf(err) == ErrNoSuchContainer {
+			r.dropRunDir(id)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		st, err := r.store.State(id)
+		if err != nil || st.Status != state.Exited {
+			continue
+		}
+		r.settle(ctx, &Container{r, cfg})
+	}
+	r.emptyTrash()
+}
+
+// settle records the end of a container that nobody recorded, and removes it if it
+// was to be.
+func (r *Runtime) settle(ctx context.Context, c *Container) {
+	lock, err := r.store.Lock(ctx, c.cfg.ID)
+	if err != nil {
+		return
+	}
+	st, err := c.State()
+	if err == nil && !st.Active() {
+		err = r.store.Settle(c.cfg.ID)
+	}
+	lock.Close()
+	if err == nil && c.cfg.AutoRemove {
+		_ = c.Remove(ctx, RemoveOptions{Volumes: true})
+	}
+}
+
+// dropRunDir clears the run directory of a container that no longer exists, unless
+// its monitor is just leaving.
+func (r *Runtime) dropRunDir(id string) {
+	if rec, err := r.store.ReadRecord(id); err == nil && rec != nil && rec.Monitor.Alive() {
+		return
+	}
+	os.RemoveAll(r.store.RunDir(id))
+}
+
+func (r *Runtime) emptyTrash() {
+	trash := r.store.Trash()
+	if len(trash) == 0 {
+		return
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer null.Close()
+	pid, _, err := userns.Command{
+		Args: append([]string{CleanName}, trash...), Env: monitorEnv(), Files: []*os.File{null, null, null}, Setsid: true,
+	}.Spawn()
+	if err == nil {
+		go reap(pid)
+	}
+}
+
+// Logs calls emit for each record of the container's log that o selects.
+func (c *Container) Logs(ctx context.Context, o logs.ReadOptions, emit func(logs.Record) error) error {
+	return logs.Read(ctx, c.cfg.Log, c.Dir(), o, emit)
+}
+
+// Size is the space that the container's writable layer takes, in bytes.
+func (c *Container) Size() (int64, error) {
+	var total int64
+	err := filepath.WalkDir(filepath.Join(c.Dir(), "diff"), func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // files of other owners may not be readable; what can be seen is counted
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			total += info.Size()
+		}
+		return nil
+	})
+	return total, err
+}

@@ -1,0 +1,321 @@
+package libpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ctr/libpod/monitor"
+	"ctr/pkg/userns"
+)
+
+// StartOptions say what a start attaches.
+type StartOptions struct {
+	Attach     *Streams   // nil: none
+	ExtraFiles []*os.File // become the container's descriptors 3 and up
+	// Notice is told, in one line, what this machine lacks and what follows; nil is silence.
+	Notice func(string)
+}
+
+// Start runs the container. It returns when the container's process runs, with an
+// attachment where one was asked for. Starting a running container is no error and
+// does nothing.
+func (c *Container) Start(ctx context.Context, o StartOptions) (*Attachment, error) {
+	lock, err := c.r.store.Lock(ctx, c.cfg.ID)
+	if err != nil {
+		return nil, kinded(err)
+	}
+	defer lock.Close()
+	st, err := c.State()
+	if err != nil {
+		return nil, err
+	}
+	if st.Active() {
+		if o.Attach != nil {
+			return c.Attach(ctx, *o.Attach)
+		}
+		return nil, nil
+	}
+	if err := c.r.store.Settle(c.cfg.ID); err != nil {
+		return nil, err
+	}
+	conn, m, err := c.spawn(lock, o.ExtraFiles)
+	if err != nil {
+		return nil, err
+	}
+	if m.Missing != "" && o.Notice != nil {
+		o.Notice(m.Missing)
+	}
+	req := monitor.Request{Op: monitor.OpStart}
+	if o.Attach != nil {
+		req.Attach = o.Attach.attach()
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if _, err := conn.Ask(req); err != nil {
+		conn.Close()
+		return nil, c.startError(ctx, err)
+	}
+	if o.Attach == nil {
+		conn.Close()
+		return nil, nil
+	}
+	return &Attachment{conn: conn, streams: *o.Attach, tty: c.cfg.TTY}, nil
+}
+
+// startError adds what the monitor wrote before it died, when it died.
+func (c *Container) startError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var fault *monitor.Fault
+	if errors.As(err, &fault) && fault.Kind == monitor.FaultGone {
+		said, _ := os.ReadFile(c.monitorLog())
+		line, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
+		return fmt.Errorf("starting container %.12s: its monitor died: %s", c.cfg.ID, line)
+	}
+	return kinded(err)
+}
+
+func (c *Container) monitorLog() string { return c.RunDir() + "/monitor.log" }
+
+// spawn starts the container's monitor. It shares the container's lock until the
+// container has started.
+func (c *Container) spawn(lock *os.File, extra []*os.File) (*monitor.Conn, userns.Map, error) {
+	var m userns.Map
+	if err := os.MkdirAll(c.RunDir(), 0o700); err != nil {
+		return nil, m, fmt.Errorf("making the run directory: %w", err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, m, fmt.Errorf("making the control connection: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "monitor"), os.NewFile(uintptr(pair[1]), "client")
+	defer theirs.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		ours.Close()
+		return nil, m, err
+	}
+	defer null.Close()
+	said, err := os.OpenFile(c.monitorLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		ours.Close()
+		return nil, m, fmt.Errorf("opening the monitor's log: %w", err)
+	}
+	defer said.Close()
+	pid, m, err := userns.Command{
+		Args:   []string{monitor.Name, c.cfg.ID, strconv.Itoa(len(extra))},
+		Env:    monitorEnv(),
+		Files:  append([]*os.File{null, null, said, theirs, lock}, extra...),
+		Setsid: true,
+	}.Spawn()
+	if err != nil {
+		ours.Close()
+		return nil, m, fmt.Errorf("starting container %.12s: %w", c.cfg.ID, err)
+	}
+	go reap(pid)
+	conn, err := monitor.FileConn(ours)
+	return conn, m, err
+}
+
+func reap(pid int) {
+	for {
+		if _, err := syscall.Wait4(pid, nil, 0, nil); err != syscall.EINTR {
+			return
+		}
+	}
+}
+
+// monitorEnv is what a monitor may know of the user's environment: where files are.
+// Nothing of it reaches the container.
+func monitorEnv() []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		key, _, _ := strings.Cut(kv, "=")
+		switch {
+		case key == "PATH", key == "HOME", key == "USER", key == "TMPDIR", key == "GODEBUG",
+			strings.HasPrefix(key, "XDG_"), strings.HasPrefix(key, "CTR_"),
+			strings.HasPrefix(key, "CONTAINERS_"), strings.HasPrefix(key, "STORAGE_"), strings.HasPrefix(key, "_CONTAINERS_"):
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// StopOptions say how a container is ended.
+type StopOptions struct {
+	Signal  syscall.Signal // 0 is the container's stop signal
+	Timeout *int           // seconds until SIGKILL; nil is the container's, else 10; negative waits for ever
+}
+
+// Stop ends the container and returns when its end is on record. Stopping one that
+// does not run is no error.
+func (c *Container) Stop(ctx context.Context, o StopOptions) error {
+	st, err := c.State()
+	if err != nil {
+		return err
+	}
+	if !st.Active() {
+		return nil
+	}
+	if st.Orphan {
+		return c.killOrphan(ctx)
+	}
+	timeout := 10
+	if c.cfg.StopTimeout != nil {
+		timeout = *c.cfg.StopTimeout
+	}
+	if o.Timeout != nil {
+		timeout = *o.Timeout
+	}
+	_, err = c.ask(ctx, monitor.Request{Op: monitor.OpStop, Stop: &monitor.Stop{Signal: int(o.Signal), Timeout: timeout}})
+	return c.unlessEnded(err)
+}
+
+// unlessEnded forgets the error of a request when the container has ended meanwhile.
+func (c *Container) unlessEnded(err error) error {
+	if err == nil {
+		return nil
+	}
+	if st, stErr := c.State(); stErr == nil && !st.Active() {
+		return nil
+	}
+	return err
+}
+
+// killOrphan ends a container whose monitor was killed and records that.
+func (c *Container) killOrphan(ctx context.Context) error {
+	lock, err := c.r.store.Lock(ctx, c.cfg.ID)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	return c.killOrphanLocked(ctx)
+}
+
+func (c *Container) killOrphanLocked(ctx context.Context) error {
+	st, err := c.State()
+	if err != nil || !st.Orphan {
+		return err
+	}
+	fd, err := unix.PidfdOpen(st.Container.Pid, 0)
+	if err == nil {
+		defer unix.Close(fd)
+		if st.Container.Alive() { // the pid is still the process that the descriptor now holds
+			err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+		}
+	}
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("killing container %.12s, whose monitor is gone: %w", c.cfg.ID, err)
+	}
+	for wait := time.Millisecond; st.Container.Alive(); wait = min(2*wait, 20*time.Millisecond) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+	return c.r.store.Settle(c.cfg.ID)
+}
+
+// Kill sends a signal to the container's first process.
+func (c *Container) Kill(ctx context.Context, sig syscall.Signal) error {
+	st, err := c.State()
+	if err != nil {
+		return err
+	}
+	if st.Orphan && sig == syscall.SIGKILL {
+		return c.killOrphan(ctx)
+	}
+	if !st.Active() {
+		return &Error{ErrNotRunning, fmt.Sprintf("cannot kill container: %s: container %s is not running", c.cfg.Name, c.cfg.ID)}
+	}
+	_, err = c.ask(ctx, monitor.Request{Op: monitor.OpSignal, Signal: int(sig)})
+	return err
+}
+
+// Restart stops the container, when it runs, and starts it.
+func (c *Container) Restart(ctx context.Context, o StopOptions) error {
+	if err := c.Stop(ctx, o); err != nil {
+		return err
+	}
+	_, err := c.Start(ctx, StartOptions{})
+	if err == nil {
+		c.r.store.Log(monitor.ContainerEvent(c.cfg, "restart", nil))
+	}
+	return err
+}
+
+// Pause freezes every process of the container.
+func (c *Container) Pause(ctx context.Context) error {
+	if err := c.mustRun(); err != nil {
+		return err
+	}
+	_, err := c.ask(ctx, monitor.Request{Op: monitor.OpPause})
+	return err
+}
+
+// Unpause thaws a paused container.
+func (c *Container) Unpause(ctx context.Context) error {
+	if err := c.mustRun(); err != nil {
+		return err
+	}
+	_, err := c.ask(ctx, monitor.Request{Op: monitor.OpResume})
+	return err
+}
+
+// Top lists the container's processes by their pids on the host.
+func (c *Container) Top(ctx context.Context) ([]int, error) {
+	if err := c.mustRun(); err != nil {
+		return nil, err
+	}
+	r, err := c.ask(ctx, monitor.Request{Op: monitor.OpPids})
+	return r.Pids, err
+}
+
+func (c *Container) mustRun() error {
+	st, err := c.State()
+	if err != nil {
+		return err
+	}
+	if !st.Active() {
+		return &Error{ErrNotRunning, fmt.Sprintf("container %s is not running", c.cfg.ID)}
+	}
+	return nil
+}
+
+// dial connects to the container's monitor.
+func (c *Container) dial() (*monitor.Conn, error) {
+	conn, err := monitor.Dial(c.RunDir())
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, &Error{ErrNotRunning, fmt.Sprintf("container %s is not running", c.cfg.ID)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the monitor of container %.12s: %w", c.cfg.ID, err)
+	}
+	return conn, nil
+}
+
+// ask sends one request to the container's monitor and waits for the reply.
+func (c *Container) ask(ctx context.Context, req monitor.Request) (monitor.Reply, error) {
+	conn, err := c.dial()
+	if err != nil {
+		return monitor.Reply{}, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	r, err := conn.Ask(req)
+	if err != nil && ctx.Err() != nil {
+		return r, ctx.Err()
+	}
+	return r, kinded(err)
+}
