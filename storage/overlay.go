@@ -1,0 +1,201 @@
+package storage
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// overlayDirs holds a mount's directories open. Their paths go to the kernel by
+// descriptor: no length limit, no characters to escape, no change of the working
+// directory.
+type overlayDirs struct {
+	base, upper, work int
+	lower             []string // below base, or /proc/self/fd/N
+	open              []int
+}
+
+func (d *overlayDirs) close() {
+	for _, fd := range d.open {
+		unix.Close(fd)
+	}
+}
+
+func (d *overlayDirs) add(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	d.open = append(d.open, fd)
+	return fd, nil
+}
+
+func descriptor(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+func (r *Rootfs) openDirs() (d *overlayDirs, err error) {
+	d = &overlayDirs{lower: append([]string(nil), r.Lower...)}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	base := r.Base
+	if len(d.lower) == 0 { // overlay wants one at least
+		base, d.lower = filepath.Dir(r.Upper), []string{"empty"}
+		if err := mkdir(filepath.Join(base, "empty"), 0o755); err != nil {
+			return d, err
+		}
+	}
+	if d.base, err = d.add(base); err != nil {
+		return d, err
+	}
+	if d.upper, err = d.add(r.Upper); err != nil {
+		return d, err
+	}
+	if d.work, err = d.add(r.Work); err != nil {
+		return d, err
+	}
+	for i, lower := range d.lower {
+		if filepath.IsAbs(lower) {
+			fd, err := d.add(lower)
+			if err != nil {
+				return d, err
+			}
+			d.lower[i] = descriptor(fd)
+		}
+	}
+	return d, nil
+}
+
+// overlayOptions are the same on every machine: whatever the kernel's defaults are,
+// the upper directory shall hold whole files and directories that a copy, a diff and
+// another kernel understand.
+func (r *Rootfs) overlayOptions() [][2]string {
+	options := [][2]string{{"index", "off"}, {"xino", "off"}, {"metacopy", "off"}}
+	if inUserNamespace() {
+		options = append(options, [2]string{"userxattr", ""})
+	} else {
+		options = append(options, [2]string{"redirect_dir", "off"})
+	}
+	if r.Volatile {
+		options = append(options, [2]string{"volatile", ""})
+	}
+	return options
+}
+
+// inUserNamespace reports whether this process is in another user namespace than
+// the machine's own, where overlay may not use trusted extended attributes.
+func inUserNamespace() bool {
+	data, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(data)), " ") != "0 0 4294967295"
+}
+
+func (r *Rootfs) mountOverlay(target string) error {
+	dirs, err := r.openDirs()
+	if err != nil {
+		return fmt.Errorf("overlay: %w", err)
+	}
+	defer dirs.close()
+	// A volatile mount that a crash ended leaves this mark, with which the kernel
+	// refuses the next one. That nothing was lost but unsynced files is accepted.
+	os.Remove(filepath.Join(r.Work, "work/incompat/volatile"))
+	done, err := dirs.attach(target, r.overlayOptions())
+	if !done {
+		err = dirs.mount(target, r.overlayOptions())
+	}
+	if err != nil {
+		return fmt.Errorf("overlay: %w", err)
+	}
+	return nil
+}
+
+// attach mounts through the file descriptor interface, which takes any number of
+// layers. It reports done = false where the kernel does not have it for overlay
+// (before Linux 6.5).
+func (d *overlayDirs) attach(target string, options [][2]string) (done bool, err error) {
+	ctx, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return err != unix.ENOSYS, err
+	}
+	defer unix.Close(ctx)
+	base := descriptor(d.base) + "/"
+	for i, lower := range d.lower {
+		if !filepath.IsAbs(lower) {
+			lower = base + lower
+		}
+		if err := unix.FsconfigSetString(ctx, "lowerdir+", lower); err != nil {
+			return i > 0 || err != unix.EINVAL, explain(ctx, err)
+		}
+	}
+	options = append([][2]string{{"upperdir", descriptor(d.upper)}, {"workdir", descriptor(d.work)}}, options...)
+	for _, option := range options {
+		if option[1] == "" {
+			err = unix.FsconfigSetFlag(ctx, option[0])
+		} else {
+			err = unix.FsconfigSetString(ctx, option[0], option[1])
+		}
+		if err != nil {
+			return true, explain(ctx, fmt.Errorf("option %s: %w", option[0], err))
+		}
+	}
+	if err := unix.FsconfigCreate(ctx); err != nil {
+		return true, explain(ctx, err)
+	}
+	mount, err := unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return true, explain(ctx, err)
+	}
+	defer unix.Close(mount)
+	if err := unix.MoveMount(mount, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return true, &os.PathError{Op: "mount on", Path: target, Err: err}
+	}
+	return true, nil
+}
+
+// explain adds what the kernel says about a failed step of mounting.
+func explain(ctx int, err error) error {
+	var buf [512]byte
+	for {
+		n, readErr := unix.Read(ctx, buf[:])
+		if readErr != nil || n <= 0 {
+			return err
+		}
+		if message, found := bytes.CutPrefix(buf[:n], []byte("e ")); found {
+			return fmt.Errorf("%w (%s)", err, bytes.TrimSpace(message))
+		}
+	}
+}
+
+// mount is attach for older kernels: all options in one page, and the layers
+// relative to the working directory, which is changed for one thread that ends here.
+func (d *overlayDirs) mount(target string, options [][2]string) error {
+	words := []string{
+		"lowerdir=" + strings.Join(d.lower, ":"), "upperdir=" + descriptor(d.upper), "workdir=" + descriptor(d.work),
+	}
+	for _, option := range options {
+		words = append(words, strings.TrimSuffix(option[0]+"="+option[1], "="))
+	}
+	data := strings.Join(words, ",")
+	if len(data) >= os.Getpagesize() {
+		return fmt.Errorf("the image has %d layers, too many for this kernel: their names must fit into %d bytes", len(d.lower), os.Getpagesize())
+	}
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		err := unix.Unshare(unix.CLONE_FS)
+		if err == nil {
+			err = unix.Fchdir(d.base)
+		}
+		if err == nil {
+			err = unix.Mount("overlay", target, "overlay", unix.MS_NODEV, data)
+		}
+		result <- err
+	}()
+	return <-result
+}
