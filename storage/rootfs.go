@@ -39,6 +39,23 @@ type Rootfs struct {
 	fuse *fuseProcess
 }
 
+// RootfsOf returns the root file system of the container whose directory is dir, on
+// an image's top layer in the user's store; topLayer is "" for an empty image. It
+// only reads.
+func RootfsOf(topLayer, dir string) (*Rootfs, error) {
+	r := &Rootfs{Base: dir, Upper: filepath.Join(dir, "diff"), Work: filepath.Join(dir, "work")}
+	if topLayer == "" {
+		return r, nil
+	}
+	store, err := Open()
+	if err != nil {
+		return nil, err
+	}
+	r.Program = store.MountProgram()
+	r.Base, r.Lower, err = store.LayerDirs(topLayer)
+	return r, err
+}
+
 // Prepare makes the container's directories, with the mode and owner of the image's
 // root directory. It may be called as the plain user and again at any time; where
 // the owner is one that only the user namespace can give, it leaves the work to

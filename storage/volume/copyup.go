@@ -151,8 +151,7 @@ func openInRoot(root, path string) (*os.File, error) {
 	return pathrs.Reopen(handle, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC)
 }
 
-// lock takes the volume's lock; it ends with the process at the latest. A nil
-// context waits without end.
+// lock takes the volume's lock; it ends with the process at the latest.
 func (v *Volume) lock(ctx context.Context) (unlock func(), err error) {
 	path := filepath.Join(v.dir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
@@ -164,7 +163,7 @@ func (v *Volume) lock(ctx context.Context) (unlock func(), err error) {
 		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			break
 		}
-		if ctx != nil && ctx.Err() != nil {
+		if ctx.Err() != nil {
 			err = ctx.Err()
 			break
 		}

@@ -13,6 +13,7 @@
 package volume
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -32,8 +33,14 @@ import (
 // version is the newest format of volume.json that this program understands.
 const version = 1
 
-// ErrNotFound is matched by errors about a volume that does not exist.
-var ErrNotFound = errors.New("no such volume")
+// ErrNotFound is matched by errors about a volume that does not exist. They match
+// fs.ErrNotExist as well.
+var ErrNotFound error = notFound{}
+
+type notFound struct{}
+
+func (notFound) Error() string        { return "no such volume" }
+func (notFound) Is(target error) bool { return target == fs.ErrNotExist }
 
 // Volumes is the set of a user's volumes. It holds no state and is safe for
 // concurrent use by any number of processes.
@@ -103,6 +110,11 @@ func (v *Volumes) Create(name string, o Options) (*Volume, error) {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
 	return v.Get(name)
+}
+
+// Ensure returns the volume that a container mounts, and makes it when it is missing.
+func (v *Volumes) Ensure(name string, anonymous bool) (*Volume, error) {
+	return v.Create(name, Options{Anonymous: anonymous})
 }
 
 func (v *Volumes) make(name string, o Options) error {
@@ -194,30 +206,28 @@ func (v *Volumes) List() ([]*Volume, error) {
 }
 
 // Remove removes a volume; whether a container uses it is for the caller to know.
-// The name is free at once. What the plain user may not delete, because it belongs
-// to subordinate ids, stays in the trash directory at the path left, to be removed
-// inside the user namespace; left is "" when nothing is.
-func (v *Volumes) Remove(name string) (left string, err error) {
+// The name is free at once. What the plain user may not delete, because it belongs to
+// subordinate ids, stays in the trash directory for whoever empties that inside the
+// user namespace.
+func (v *Volumes) Remove(name string) error {
 	vol, err := v.Get(name)
 	if err != nil {
-		return "", err
+		return err
 	}
-	unlock, err := vol.lock(nil)
+	unlock, err := vol.lock(context.Background())
 	if err != nil {
-		return "", fmt.Errorf("remove %s: %w", name, err)
+		return fmt.Errorf("remove %s: %w", name, err)
 	}
 	defer unlock()
 	if err := os.MkdirAll(v.trash, 0o700); err != nil {
-		return "", fmt.Errorf("remove %s: %w", name, err)
+		return fmt.Errorf("remove %s: %w", name, err)
 	}
-	left = filepath.Join(v.trash, "volume-"+NewName()[:16])
-	if err := os.Rename(vol.dir, left); err != nil {
-		return "", fmt.Errorf("remove %s: %w", name, err)
+	trash := filepath.Join(v.trash, "volume-"+NewName()[:16])
+	if err := os.Rename(vol.dir, trash); err != nil {
+		return fmt.Errorf("remove %s: %w", name, err)
 	}
-	if err := storage.RemoveTree(left); err != nil {
-		return left, nil
-	}
-	return "", nil
+	storage.RemoveTree(trash) // an error leaves it where it is
+	return nil
 }
 
 // Path is the directory that containers mount.
