@@ -1,0 +1,231 @@
+// Package e2e runs the built programs the way people do: scripts in testdata, each
+// once as an ordinary user with subordinate ids and once as root. See the README of
+// github.com/rogpeppe/go-internal/testscript for their language; what this package
+// adds is in commands.go.
+//
+// Run as root, the tests make the user "ctrtest" and run themselves again as that
+// user; run as an ordinary user, they are that user's alone.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+const (
+	userName  = "ctrtest"
+	fixtures  = "CTR_E2E_FIXTURES" // a directory prepared by prepare, set in the second run
+	imageName = "busybox.tar"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(fixtures) != "" || os.Getenv("CTR_E2E_INNER") != "" {
+		os.Exit(m.Run())
+	}
+	dir, err := prepare()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "preparing the end-to-end tests:", err)
+		os.Exit(1)
+	}
+	code := runAs(dir, os.Getuid())
+	if os.Getuid() == 0 {
+		uid, err := ordinaryUser()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "making an ordinary user:", err)
+			os.Exit(1)
+		}
+		if c := runAs(dir, uid); c != 0 {
+			code = c
+		}
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// prepare copies the programs and the images to where every user can read them.
+func prepare() (string, error) {
+	dir, err := os.MkdirTemp("", "ctr-e2e-")
+	if err != nil {
+		return "", err
+	}
+	script := `set -eu
+chmod 755 "$1"
+mkdir -p "$1/bin" "$1/root/bin" "$1/root/etc" "$1/root/tmp"
+cp "$2/bin/ctr" "$2/bin/ctr-full" "$3" "$1/bin/"
+cp "$(command -v busybox)" "$1/root/bin/busybox"
+for applet in $("$1/root/bin/busybox" --list); do
+	[ "$applet" = busybox ] || ln -s busybox "$1/root/bin/$applet"
+done
+printf 'root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/sh\n' >"$1/root/etc/passwd"
+printf 'root:x:0:\ndaemon:x:1:\n' >"$1/root/etc/group"
+chmod 1777 "$1/root/tmp"
+mkdir -m 700 "$1/root/root"
+tar -C "$1/root" --owner=0 --group=0 -cf "$1/` + imageName + `" .
+chmod -R a+rX "$1/bin"`
+	self, err := os.Executable()
+	if err != nil {
+		return dir, err
+	}
+	repo, err := filepath.Abs("../..")
+	if err != nil {
+		return dir, err
+	}
+	out, err := exec.Command("sh", "-c", script, "sh", dir, repo, self).CombinedOutput()
+	if err != nil {
+		return dir, fmt.Errorf("%w: %s", err, out)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS("testdata")); err != nil {
+		return dir, err
+	}
+	return dir, exec.Command("chmod", "-R", "a+rX", filepath.Join(dir, "testdata")).Run()
+}
+
+func ordinaryUser() (int, error) {
+	u, err := user.Lookup(userName)
+	if err != nil {
+		if out, err := exec.Command("useradd", "-m", "-s", "/bin/sh", userName).CombinedOutput(); err != nil {
+			return 0, fmt.Errorf("useradd: %w: %s", err, out)
+		}
+		if u, err = user.Lookup(userName); err != nil {
+			return 0, err
+		}
+	}
+	return strconv.Atoi(u.Uid)
+}
+
+// runAs runs this test program once more as uid and returns its exit code.
+func runAs(dir string, uid int) int {
+	work, err := os.MkdirTemp("", "ctr-e2e-work-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer exec.Command("rm", "-rf", work).Run()
+	os.Chown(work, uid, -1)
+	self, _ := os.Executable()
+	cmd := exec.Command(filepath.Join(dir, "bin", filepath.Base(self)), os.Args[1:]...)
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), fixtures+"="+dir, "TMPDIR="+work, "HOME="+work, "CTR_E2E_UID="+strconv.Itoa(uid))
+	cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR=", "XDG_DATA_HOME=")
+	if uid != os.Getuid() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	}
+	fmt.Printf("--- end to end as uid %d\n", uid)
+	if err := cmd.Run(); err != nil {
+		if cmd.ProcessState != nil {
+			return cmd.ProcessState.ExitCode()
+		}
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// world is what all scripts of one run share: the image store, filled once.
+type world struct {
+	fixtures, storageConf, path string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	w := &world{fixtures: os.Getenv(fixtures), storageConf: filepath.Join(dir, "storage.conf")}
+	w.path = filepath.Join(w.fixtures, "bin") + ":" + os.Getenv("PATH")
+	conf := fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", dir+"/graph", dir+"/graphrun")
+	if err := os.WriteFile(w.storageConf, []byte(conf), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("ctr", "import", filepath.Join(w.fixtures, imageName), "busybox:latest")
+	cmd.Path = filepath.Join(w.fixtures, "bin/ctr")
+	cmd.Env = append(os.Environ(), w.env(dir)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("importing the test image: %v: %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command(filepath.Join(w.fixtures, "bin/ctr"), "unshare", "rm", "-rf", dir+"/graph").Run() })
+	return w
+}
+
+func (w *world) env(dir string) []string {
+	run := filepath.Join(dir, "run")
+	os.MkdirAll(run, 0o700)
+	return []string{
+		"HOME=" + dir, "PATH=" + w.path, "XDG_RUNTIME_DIR=" + run, "CTR_ROOT=" + filepath.Join(dir, "data"), "CTR_RUNROOT=" + filepath.Join(run, "ctr"),
+		"CONTAINERS_STORAGE_CONF=" + w.storageConf, "FIXTURES=" + w.fixtures, "UID=" + strconv.Itoa(os.Getuid()), "TERM=xterm",
+	}
+}
+
+func TestScripts(t *testing.T) {
+	w := newWorld(t)
+	testscript.Run(t, testscript.Params{
+		Dir:           filepath.Join(w.fixtures, "testdata"),
+		Setup:         func(e *testscript.Env) error { return setup(w, e) },
+		Cmds:          commands,
+		Condition:     condition,
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+	})
+}
+
+func setup(w *world, e *testscript.Env) error {
+	for _, kv := range w.env(e.WorkDir) {
+		key, value, _ := strings.Cut(kv, "=")
+		e.Setenv(key, value)
+	}
+	e.Defer(func() { leaveNothing(e) })
+	return nil
+}
+
+// leaveNothing removes a script's containers and fails the test when processes,
+// mounts or files of theirs stay.
+func leaveNothing(e *testscript.Env) {
+	t := e.T()
+	ids, _ := output(e, "ps", "-aq", "--no-trunc")
+	if list := strings.Fields(ids); len(list) > 0 {
+		if out, err := output(e, append([]string{"rm", "-fv"}, list...)...); err != nil {
+			t.Fatal("removing the script's containers:", err, out)
+		}
+	}
+	for _, dir := range []string{"data/containers", "data/trash", "data/names", "run/ctr"} {
+		entries, _ := os.ReadDir(filepath.Join(e.WorkDir, dir))
+		for _, entry := range entries {
+			t.Fatal("left behind:", filepath.Join(dir, entry.Name()))
+		}
+	}
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	if strings.Contains(string(mounts), e.WorkDir) {
+		t.Fatal("a mount of the script's is in the host's table")
+	}
+}
+
+func output(e *testscript.Env, args ...string) (string, error) {
+	cmd := exec.Command(filepath.Join(e.Getenv("FIXTURES"), "bin/ctr"), args...)
+	cmd.Env = e.Vars
+	cmd.Dir = e.WorkDir
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func condition(cond string) (bool, error) {
+	switch cond {
+	case "root":
+		return os.Getuid() == 0, nil
+	case "rootless":
+		return os.Getuid() != 0, nil
+	case "tun":
+		f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+		if err == nil {
+			f.Close()
+		}
+		return err == nil, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
+}
