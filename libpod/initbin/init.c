@@ -1,3 +1,5 @@
+//go:build ignore
+
 /*
  * init: the process with pid 1 of a container that was asked for with --init.
  *

@@ -1,3 +1,5 @@
+//go:build ignore
+
 /*
  * The program of the built-in image: says where it runs and what to try next.
  *
