@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ctr/pkg/userns"
 	"ctr/storage/internal/tree"
 )
 
@@ -26,7 +27,7 @@ func (r *Rootfs) mountCopy(target string) error {
 	if err := unix.Mount(copied, target, "", unix.MS_BIND, ""); err != nil {
 		return &fs.PathError{Op: "bind", Path: copied, Err: err}
 	}
-	if !inUserNamespace() {
+	if !userns.Inside() {
 		if err := unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_NODEV, ""); err != nil {
 			return &fs.PathError{Op: "set nodev on", Path: target, Err: err}
 		}

@@ -30,22 +30,24 @@ func (s *Store) Lookup(ref string) (*Image, error) {
 	if nameErr != nil && !isHex(id) {
 		return nil, nameErr
 	}
-	records, err := s.records()
-	if err != nil {
-		return nil, err
-	}
 	if isHex(id) && len(id) == 64 {
 		nameErr = ErrReference
 	}
-	if nameErr == nil {
-		if r := findName(records, name); r != nil {
-			return r.image(), nil
+	var img *Image
+	err := s.view(func(records []record) {
+		var found *record
+		if nameErr == nil {
+			found = findName(records, name)
 		}
-	}
-	if isHex(id) {
-		if r := findID(records, id); r != nil {
-			return r.image(), nil
+		if found == nil && isHex(id) {
+			found = findID(records, id)
 		}
+		if found != nil {
+			img = found.image()
+		}
+	})
+	if img != nil || err != nil {
+		return img, err
 	}
 	switch {
 	case nameErr == nil:
@@ -62,8 +64,9 @@ func findName(records []record, ref Reference) *record {
 		repositories = append(repositories, "localhost/"+ref.typed)
 	}
 	for _, repository := range repositories {
+		named := nameTest(`"`+repository, ref)
 		for i := range records {
-			if records[i].isNamed(`"`+repository, ref) {
+			if named(&records[i]) {
 				return &records[i]
 			}
 		}
@@ -72,8 +75,9 @@ func findName(records []record, ref Reference) *record {
 		return nil
 	}
 	var found *record
+	named := nameTest("/"+ref.typed, ref)
 	for i := range records {
-		if !records[i].isNamed("/"+ref.typed, ref) {
+		if !named(&records[i]) {
 			continue
 		}
 		if found != nil && !bytes.Equal(found.id, records[i].id) {
@@ -84,16 +88,18 @@ func findName(records []record, ref Reference) *record {
 	return found
 }
 
-// isNamed reports whether one of the image's quoted names contains repository and
-// goes on with what ref says: its tag, or any when the image has ref's digest.
-func (r *record) isNamed(repository string, ref Reference) bool {
+// nameTest returns a test whether one of an image's quoted names contains repository
+// and goes on with what ref says: its tag, or any when the image has ref's digest.
+func nameTest(repository string, ref Reference) func(*record) bool {
 	if ref.Digest == "" {
-		return bytes.Contains(r.names, []byte(repository+":"+ref.tag()+`"`))
+		tagged := []byte(repository + ":" + ref.tag() + `"`)
+		return func(r *record) bool { return bytes.Contains(r.names, tagged) }
 	}
-	if !bytes.Contains(r.names, []byte(repository+":")) && !bytes.Contains(r.names, []byte(repository+"@")) {
-		return false
+	tagged, digested := []byte(repository+":"), []byte(repository+"@")
+	return func(r *record) bool {
+		return (bytes.Contains(r.names, tagged) || bytes.Contains(r.names, digested)) &&
+			slices.Contains(r.manifestDigests(), ref.Digest)
 	}
-	return slices.Contains(r.manifestDigests(), ref.Digest)
 }
 
 // findID finds the only image whose ID begins with prefix.

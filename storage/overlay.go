@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"ctr/pkg/userns"
 )
 
 // overlayDirs holds a mount's directories open. Their paths go to the kernel by
@@ -75,10 +77,11 @@ func (r *Rootfs) openDirs() (d *overlayDirs, err error) {
 
 // overlayOptions are the same on every machine: whatever the kernel's defaults are,
 // the upper directory shall hold whole files and directories that a copy, a diff and
-// another kernel understand.
+// another kernel understand. In a user namespace overlay may not use trusted
+// extended attributes, nor redirects.
 func (r *Rootfs) overlayOptions() [][2]string {
 	options := [][2]string{{"index", "off"}, {"xino", "off"}, {"metacopy", "off"}}
-	if inUserNamespace() {
+	if userns.Inside() {
 		options = append(options, [2]string{"userxattr", ""})
 	} else {
 		options = append(options, [2]string{"redirect_dir", "off"})
@@ -87,13 +90,6 @@ func (r *Rootfs) overlayOptions() [][2]string {
 		options = append(options, [2]string{"volatile", ""})
 	}
 	return options
-}
-
-// inUserNamespace reports whether this process is in another user namespace than
-// the machine's own, where overlay may not use trusted extended attributes.
-func inUserNamespace() bool {
-	data, err := os.ReadFile("/proc/self/uid_map")
-	return err == nil && strings.Join(strings.Fields(string(data)), " ") != "0 0 4294967295"
 }
 
 func (r *Rootfs) mountOverlay(target string) error {

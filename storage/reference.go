@@ -69,11 +69,15 @@ func (r Reference) String() string {
 
 // Familiar is the form that Docker shows: docker.io and library/ left out.
 func (r Reference) Familiar() string {
-	s := strings.TrimPrefix(r.String(), "docker.io/")
-	if s != r.String() {
-		s = strings.TrimPrefix(s, "library/")
+	full := r.String()
+	short, found := strings.CutPrefix(full, "docker.io/")
+	if !found {
+		return full
 	}
-	return s
+	if name := strings.TrimPrefix(short, "library/"); !strings.Contains(name, "/") {
+		return name
+	}
+	return short
 }
 
 func (r Reference) tag() string {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 )
 
@@ -13,8 +12,8 @@ import (
 type layer struct {
 	parent string
 	size   int64
-	known  bool // size is recorded
-	diff   string
+	known  bool   // size is recorded
+	root   string // of the store that it is in
 }
 
 // Size is the unpacked size in bytes of an image: its layers and the data kept
@@ -46,7 +45,7 @@ func (s *Store) sizes(images []Image) error {
 					return fmt.Errorf("size of image %s: layer %s: %w", img.ID, id, ErrLayerUnknown)
 				}
 				counted[id] = true
-				img.Size += l.measure()
+				img.Size += s.measure(id, l)
 				id = l.parent
 			}
 		}
@@ -55,28 +54,34 @@ func (s *Store) sizes(images []Image) error {
 }
 
 // measure is the layer's size. One that no archive was unpacked into has none on
-// record, so it is walked; what the plain user may not read there is left out.
-func (l layer) measure() int64 {
+// record, so it is walked; what the plain user may not read there is left out, and
+// with vfs the files of its parents count again.
+func (s *Store) measure(id string, l layer) int64 {
 	if l.known {
 		return l.size
 	}
-	size, _ := DirSize(l.diff)
+	dir := filepath.Join(l.root, "overlay", id, "diff")
+	if s.driver == "vfs" {
+		dir = filepath.Join(l.root, "vfs/dir", id)
+	}
+	size, _ := DirSize(dir)
 	return size
 }
 
 func (s *Store) readLayers(layers map[string]layer, root, list string) error {
 	path := filepath.Join(root, s.driver+"-layers", list)
-	data, err := os.ReadFile(path)
+	data, err := mapFile(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(data) == 0 {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("reading the layer list: %w", err)
 	}
+	defer unmap(data)
 	c := cursor{data: data}
 	err = c.array(func() error {
 		var id, digest []byte
-		var l layer
+		l := layer{root: root}
 		err := c.object(func(key []byte) error {
 			value, err := c.value()
 			switch string(key) {
@@ -93,10 +98,6 @@ func (s *Store) readLayers(layers map[string]layer, root, list string) error {
 		})
 		name := text(id)
 		l.known = len(bytes.Trim(digest, `"`)) > 0 && l.size >= 0
-		l.diff = filepath.Join(root, "overlay", name, "diff")
-		if s.driver == "vfs" {
-			l.diff = filepath.Join(root, "vfs/dir", name)
-		}
 		if _, found := layers[name]; !found {
 			layers[name] = l
 		}
