@@ -1,0 +1,61 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
+	"golang.org/x/sys/unix"
+)
+
+// EnsureWorkdir makes the working directory dir below root when it is missing, as
+// Docker does, owned by uid and gid (the parents it makes are root's). Symbolic links
+// are followed within root and never out of it. What is there already is left as it
+// is, and so are places that the kernel's file systems will cover. Idempotent.
+func EnsureWorkdir(root, dir string, uid, gid int) error {
+	dir = path.Clean("/" + dir)
+	if dir == "/" || covered(dir) {
+		return nil
+	}
+	rootDir, err := os.OpenFile(root, os.O_RDONLY|oPath|oDirectory, 0)
+	if err != nil {
+		return fmt.Errorf("opening the container's root: %w", err)
+	}
+	defer rootDir.Close()
+	existing, err := pathrs.OpenatInRoot(rootDir, dir)
+	if err == nil {
+		defer existing.Close()
+		if info, err := existing.Stat(); err != nil || !info.IsDir() {
+			return fmt.Errorf("Cannot mkdir: %s is not a directory", dir)
+		}
+		return nil
+	}
+	if !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("opening the working directory %s: %w", dir, err)
+	}
+	made, err := pathrs.MkdirAllHandle(rootDir, dir, 0o755)
+	if err != nil {
+		return fmt.Errorf("making the working directory %s: %w", dir, err)
+	}
+	defer made.Close()
+	if uid == 0 && gid == 0 {
+		return nil
+	}
+	if err := unix.Fchownat(int(made.Fd()), "", uid, gid, unix.AT_EMPTY_PATH); err != nil {
+		return fmt.Errorf("giving the working directory %s to %d:%d: %w", dir, uid, gid, err)
+	}
+	return nil
+}
+
+// covered reports whether dir lies in a file system of the kernel's own.
+func covered(dir string) bool {
+	for _, mount := range []string{"/proc", "/sys", "/dev"} {
+		if dir == mount || strings.HasPrefix(dir, mount+"/") {
+			return true
+		}
+	}
+	return false
+}
