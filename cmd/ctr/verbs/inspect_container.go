@@ -1,0 +1,211 @@
+package verbs
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
+	mobystorage "github.com/moby/moby/api/types/storage"
+
+	"ctr/libpod"
+	"ctr/libpod/config"
+	"ctr/libpod/logs"
+	"ctr/libpod/state"
+	"ctr/storage"
+)
+
+// containerInfo is a container under Docker's names. The network is Docker 28's:
+// the first network's addresses stand at the top too, where templates look for them.
+type containerInfo struct {
+	container.InspectResponse
+	NetworkSettings *networkInfo
+}
+
+type networkInfo struct {
+	SandboxID, SandboxKey string
+	Ports                 map[string][]network.PortBinding
+	EndpointID, Gateway   string
+	IPAddress             string
+	IPPrefixLen           int
+	IPv6Gateway           string
+	MacAddress            string
+	Networks              map[string]*endpointInfo
+}
+
+type endpointInfo struct {
+	IPAMConfig            *network.EndpointIPAMConfig
+	Links, Aliases        []string
+	MacAddress            string
+	DriverOpts            map[string]string
+	NetworkID, EndpointID string
+	Gateway, IPAddress    string
+	IPPrefixLen           int
+	IPv6Gateway           string
+	GlobalIPv6Address     string
+	GlobalIPv6PrefixLen   int
+	DNSNames              []string
+}
+
+// describeContainer reads what is known of c now.
+func describeContainer(c *libpod.Container, store *storage.Store, size bool) (*containerInfo, error) {
+	st, err := c.State()
+	if err != nil {
+		return nil, err
+	}
+	d := describe(c.Config(), st, places{dir: c.Dir(), run: c.RunDir(), volumes: filepath.Join(filepath.Dir(filepath.Dir(c.Dir())), "volumes")})
+	if size {
+		written, err := c.Size()
+		if err != nil {
+			return nil, err
+		}
+		total := written
+		if img, err := store.Lookup(c.Config().Image.ID); err == nil {
+			if image, err := store.Size(img); err == nil {
+				total += image
+			}
+		}
+		d.SizeRw, d.SizeRootFs = &written, &total
+	}
+	return d, nil
+}
+
+// places are the directories of a container's files.
+type places struct{ dir, run, volumes string }
+
+// describe is pure: a configuration and a state in, Docker's words out.
+func describe(cfg *config.Container, st state.State, at places) *containerInfo {
+	argv := append(cfg.Argv(), "")
+	image := cfg.Image.ID
+	if image != "" {
+		image = "sha256:" + image
+	}
+	d := &containerInfo{
+		InspectResponse: container.InspectResponse{
+			ID:              cfg.ID,
+			Created:         cfg.Created.UTC().Format(time.RFC3339Nano),
+			Path:            argv[0],
+			Args:            argv[min(1, len(argv)-1) : len(argv)-1],
+			State:           describeState(st),
+			Image:           image,
+			ResolvConfPath:  filepath.Join(at.run, "resolv.conf"),
+			HostnamePath:    filepath.Join(at.run, "hostname"),
+			HostsPath:       filepath.Join(at.run, "hosts"),
+			LogPath:         logs.Path(cfg.Log, at.dir),
+			Name:            "/" + cfg.Name,
+			RestartCount:    st.RestartCount,
+			Driver:          first(st.Driver, "overlay"),
+			Platform:        first(cfg.Image.OS, "linux"),
+			AppArmorProfile: cfg.Security.AppArmor,
+			HostConfig:      describeHost(cfg),
+			GraphDriver: &mobystorage.DriverData{Name: first(st.Driver, "overlay"), Data: map[string]string{
+				"UpperDir": filepath.Join(at.dir, "diff"), "WorkDir": filepath.Join(at.dir, "work"),
+			}},
+			Mounts: describeMounts(cfg, at.volumes),
+			Config: describeConfig(cfg),
+		},
+		NetworkSettings: describeNetwork(cfg, st),
+	}
+	return d
+}
+
+func describeState(st state.State) *container.State {
+	s := &container.State{
+		Status:     container.ContainerState(st.Status),
+		Running:    st.Active(),
+		Paused:     st.Status == state.Paused,
+		Restarting: st.Status == state.Restarting,
+		OOMKilled:  st.Exit.OOM,
+		Pid:        st.Pid,
+		ExitCode:   st.Exit.Code,
+		Error:      st.Exit.Error,
+		StartedAt:  st.StartedAt.UTC().Format(time.RFC3339Nano),
+		FinishedAt: st.Exit.FinishedAt.UTC().Format(time.RFC3339Nano),
+	}
+	if st.Health != nil {
+		s.Health = &container.Health{Status: container.HealthStatus(st.Health.Status), FailingStreak: st.Health.FailingStreak, Log: []*container.HealthcheckResult{}}
+		for _, r := range st.Health.Log {
+			s.Health.Log = append(s.Health.Log, &container.HealthcheckResult{Start: r.Start, End: r.End, ExitCode: r.ExitCode, Output: r.Output})
+		}
+	}
+	return s
+}
+
+func describeConfig(cfg *config.Container) *container.Config {
+	c := &container.Config{
+		Hostname:     first(cfg.Hostname, cfg.ShortID()),
+		Domainname:   cfg.Domainname,
+		User:         cfg.User,
+		AttachStdin:  cfg.Attach.Stdin,
+		AttachStdout: cfg.Attach.Stdout,
+		AttachStderr: cfg.Attach.Stderr,
+		Tty:          cfg.TTY,
+		OpenStdin:    cfg.OpenStdin,
+		StdinOnce:    cfg.StdinOnce,
+		Env:          cfg.Env,
+		Cmd:          cfg.Cmd,
+		Image:        cfg.Image.Name,
+		Volumes:      set(cfg.Image.Volumes),
+		WorkingDir:   cfg.WorkingDir,
+		Entrypoint:   cfg.Entrypoint,
+		Labels:       cfg.Labels,
+		StopSignal:   cfg.StopSignal,
+		StopTimeout:  cfg.StopTimeout,
+	}
+	if c.Labels == nil {
+		c.Labels = map[string]string{}
+	}
+	for _, exposed := range cfg.Exposed {
+		if port, err := network.ParsePort(exposed); err == nil {
+			if c.ExposedPorts == nil {
+				c.ExposedPorts = network.PortSet{}
+			}
+			c.ExposedPorts[port] = struct{}{}
+		}
+	}
+	if h := cfg.Health; h != nil {
+		c.Healthcheck = &container.HealthConfig{
+			Test: h.Test, Interval: h.Interval, Timeout: h.Timeout,
+			StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries,
+		}
+	}
+	return c
+}
+
+func describeMounts(cfg *config.Container, volumes string) []container.MountPoint {
+	points := []container.MountPoint{}
+	for _, m := range cfg.Mounts {
+		point := container.MountPoint{
+			Type: mount.Type(m.Type), Source: m.Source, Destination: m.Destination,
+			Mode: strings.Join(m.Options, ","), RW: !m.ReadOnly,
+		}
+		switch m.Type {
+		case config.MountBind:
+			point.Propagation = mount.Propagation(first(m.Propagation, "rprivate"))
+		case config.MountVolume:
+			point.Name, point.Driver = m.Source, "local"
+			point.Source = filepath.Join(volumes, m.Source, "_data")
+		}
+		points = append(points, point)
+	}
+	return points
+}
+
+func describeNetwork(cfg *config.Container, st state.State) *networkInfo {
+	name := networkName(cfg)
+	end := &endpointInfo{}
+	info := &networkInfo{Ports: map[string][]network.PortBinding{}, Networks: map[string]*endpointInfo{name: end}}
+	if !st.Active() {
+		return info
+	}
+	for _, port := range cfg.Exposed {
+		info.Ports[port] = nil
+	}
+	if n := st.Network; n != nil {
+		end.IPAddress, end.Gateway = n.Address, n.Gateway
+		info.IPAddress, info.Gateway = n.Address, n.Gateway
+	}
+	return info
+}

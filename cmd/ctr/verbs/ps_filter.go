@@ -1,0 +1,190 @@
+package verbs
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ctr/libpod"
+	"ctr/libpod/config"
+	"ctr/libpod/state"
+	"ctr/storage"
+)
+
+// found is a container together with the state it was judged by.
+type found struct {
+	*libpod.Container
+	state state.State
+}
+
+// choose picks the containers to show, newest first. An error may come with a list
+// of those containers that could be read.
+func (o psOptions) choose(runtime *libpod.Runtime, wanted *psFilter) ([]found, error) {
+	all := o.all || o.last >= 0 || len(o.filters["status"]) > 0 || len(o.filters["exited"]) > 0
+	candidates := runtime.Running
+	if all {
+		candidates = runtime.Containers
+	}
+	list, unreadable := candidates()
+	var chosen []found
+	for _, c := range list {
+		if o.last >= 0 && len(chosen) == o.last {
+			break
+		}
+		if !wanted.config(c.Config()) {
+			continue
+		}
+		st, err := c.State()
+		if err != nil {
+			unreadable = errors.Join(unreadable, err)
+			continue
+		}
+		if (all || st.Active()) && wanted.state(st) {
+			chosen = append(chosen, found{c, st})
+		}
+	}
+	return chosen, unreadable
+}
+
+// psFilter is the filters of ps with what they refer to looked up.
+type psFilter struct {
+	filters
+	before, since time.Time // zero is no bound
+	ancestors     []string  // image IDs
+	volumes       []string
+	none          bool // is-task=true fits nothing here
+	exited        []int
+}
+
+var psFilterNames = []string{"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "label!", "name", "network", "publish", "since", "status", "volume"}
+
+func (o psOptions) compile(runtime *libpod.Runtime) (*psFilter, error) {
+	if err := o.filters.known(psFilterNames...); err != nil {
+		return nil, err
+	}
+	f := &psFilter{filters: o.filters, volumes: o.filters["volume"]}
+	for name, bound := range map[string]*time.Time{"before": &f.before, "since": &f.since} {
+		for _, container := range o.filters[name] {
+			c, err := runtime.Lookup(container)
+			if err != nil {
+				return nil, err
+			}
+			*bound = c.Config().Created
+		}
+	}
+	for _, code := range o.filters["exited"] {
+		n, err := strconv.Atoi(code)
+		if err != nil {
+			return nil, fmt.Errorf("invalid filter 'exited=%s'", code)
+		}
+		f.exited = append(f.exited, n)
+	}
+	for _, status := range o.filters["status"] {
+		if !slices.Contains([]string{"created", "running", "paused", "restarting", "removing", "exited", "dead"}, status) {
+			return nil, fmt.Errorf("invalid filter 'status=%s'", status)
+		}
+	}
+	for _, health := range o.filters["health"] {
+		if !slices.Contains([]string{"none", "starting", "healthy", "unhealthy"}, health) {
+			return nil, fmt.Errorf("invalid filter 'health=%s'", health)
+		}
+	}
+	task, err := o.filters.flag("is-task")
+	if err != nil {
+		return nil, err
+	}
+	f.none = task != nil && *task || len(o.filters["publish"]) > 0
+	if names := o.filters["ancestor"]; len(names) > 0 {
+		f.ancestors = imageIDs(names)
+	}
+	return f, nil
+}
+
+// imageIDs looks images up; what is no image (any more) fits no container.
+func imageIDs(names []string) []string {
+	var ids []string
+	store, err := storage.Open()
+	if err != nil {
+		return nil
+	}
+	for _, name := range names {
+		if img, err := store.Lookup(name); err == nil {
+			ids = append(ids, img.ID)
+		}
+	}
+	return ids
+}
+
+// config decides by what never changes, which costs nothing to know.
+func (f *psFilter) config(c *config.Container) bool {
+	switch {
+	case f.none,
+		!f.match("id", c.ID),
+		!f.match("name", c.Name, "/"+c.Name),
+		!f.labels(c.Labels),
+		!f.before.IsZero() && !c.Created.Before(f.before),
+		!f.since.IsZero() && !c.Created.After(f.since),
+		!f.exact("network", networkName(c)),
+		!f.exact("isolation", "default"),
+		len(f.volumes) > 0 && !mountsAny(c, f.volumes),
+		len(f.filters["expose"]) > 0 && !exposesAny(c, f.filters["expose"]),
+		len(f.filters["ancestor"]) > 0 && !f.descends(c):
+		return false
+	}
+	return true
+}
+
+func (f *psFilter) state(st state.State) bool {
+	if len(f.exited) > 0 && (st.Status != state.Exited || st.Exit.Unknown || !slices.Contains(f.exited, st.Exit.Code)) {
+		return false
+	}
+	return f.exact("status", string(st.Status)) && f.exact("health", healthOf(st))
+}
+
+func (f *psFilter) descends(c *config.Container) bool {
+	return slices.Contains(f.ancestors, c.Image.ID) || slices.Contains(f.filters["ancestor"], c.Image.Name)
+}
+
+func mountsAny(c *config.Container, wanted []string) bool {
+	for _, m := range c.Mounts {
+		for _, w := range wanted {
+			if m.Source == w || m.Destination == path.Clean(w) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func exposesAny(c *config.Container, wanted []string) bool {
+	for _, e := range c.Exposed {
+		for _, w := range wanted {
+			if !strings.Contains(w, "/") {
+				w += "/tcp"
+			}
+			if e == w {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func healthOf(st state.State) string {
+	if st.Health == nil {
+		return "none"
+	}
+	return st.Health.Status
+}
+
+// networkName is the network as ps and inspect name it.
+func networkName(c *config.Container) string {
+	if c.NS.Network == "" {
+		return "bridge"
+	}
+	return c.NS.Network
+}
