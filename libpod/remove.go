@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -57,7 +56,7 @@ func (c *Container) Remove(ctx context.Context, o RemoveOptions) error {
 	if o.Volumes || c.cfg.AutoRemove {
 		err = c.r.removeAnonymous(c.cfg)
 	}
-	return errors.Join(err, removeTree(trash))
+	return errors.Join(err, c.r.removeTree(trash))
 }
 
 func (r *Runtime) removeAnonymous(cfg *config.Container) error {
@@ -90,24 +89,11 @@ func CleanMain() int {
 
 // removeTree removes a directory, in the user namespace when it holds files of
 // other owners than the user.
-func removeTree(path string) error {
+func (r *Runtime) removeTree(path string) error {
 	if err := storage.RemoveTree(path); err == nil || !userns.Needed() {
 		return err
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer null.Close()
-	pid, _, err := userns.Command{Args: []string{CleanName, path}, Env: monitorEnv(), Files: []*os.File{null, null, null}}.Spawn()
-	if err != nil {
-		return fmt.Errorf("removing %s: %w", path, err)
-	}
-	reap(pid)
-	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("removing %s: some files are left", path)
-	}
-	return nil
+	return r.clean([]string{path}, true)
 }
 
 // Repair mends what processes that were killed left behind: containers of --rm
@@ -164,20 +150,8 @@ func (r *Runtime) dropRunDir(id string) {
 }
 
 func (r *Runtime) emptyTrash() {
-	trash := r.store.Trash()
-	if len(trash) == 0 {
-		return
-	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return
-	}
-	defer null.Close()
-	pid, _, err := userns.Command{
-		Args: append([]string{CleanName}, trash...), Env: monitorEnv(), Files: []*os.File{null, null, null}, Setsid: true,
-	}.Spawn()
-	if err == nil {
-		go reap(pid)
+	if trash := r.store.Trash(); len(trash) > 0 {
+		_ = r.clean(trash, false) // the next command tries again
 	}
 }
 
@@ -186,17 +160,12 @@ func (c *Container) Logs(ctx context.Context, o logs.ReadOptions, emit func(logs
 	return logs.Read(ctx, c.cfg.Log, c.Dir(), o, emit)
 }
 
-// Size is the space that the container's writable layer takes, in bytes.
+// Size is the space that the container's writable layer takes, in bytes, as far as
+// the caller may look.
 func (c *Container) Size() (int64, error) {
-	var total int64
-	err := filepath.WalkDir(filepath.Join(c.Dir(), "diff"), func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // files of other owners may not be readable; what can be seen is counted
-		}
-		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			total += info.Size()
-		}
-		return nil
-	})
-	return total, err
+	size, err := storage.DirSize(filepath.Join(c.Dir(), "diff"))
+	if errors.Is(err, os.ErrPermission) {
+		err = nil
+	}
+	return size, err
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ctr/libpod/config"
+	"ctr/libpod/config/parse"
 	"ctr/libpod/monitor"
 	"ctr/libpod/state"
 	"ctr/pkg/namesgen"
@@ -163,6 +164,9 @@ func (r *Runtime) createOnce(ctx context.Context, cfg *config.Container) error {
 	}
 	volumes := r.Volumes()
 	for i, m := range cfg.Mounts {
+		if err := parse.PrepareSource(m); err != nil {
+			return err
+		}
 		if m.Type != config.MountVolume {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"strconv"
 	"strings"
@@ -20,7 +21,8 @@ import (
 type StartOptions struct {
 	Attach     *Streams   // nil: none
 	ExtraFiles []*os.File // become the container's descriptors 3 and up
-	// Notice is told, in one line, what this machine lacks and what follows; nil is silence.
+	// Notice is told, in one line and once until the next boot, what this machine
+	// lacks and what follows; nil is silence.
 	Notice func(string)
 }
 
@@ -50,24 +52,40 @@ func (c *Container) Start(ctx context.Context, o StartOptions) (*Attachment, err
 	if err != nil {
 		return nil, err
 	}
-	if m.Missing != "" && o.Notice != nil {
-		o.Notice(m.Missing)
-	}
+	c.r.notice(o.Notice, m.Missing)
 	req := monitor.Request{Op: monitor.OpStart}
 	if o.Attach != nil {
 		req.Attach = o.Attach.attach()
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	if _, err := conn.Ask(req); err != nil {
+	reply, err := conn.Ask(req)
+	if err != nil {
 		conn.Close()
 		return nil, c.startError(ctx, err)
 	}
+	c.r.notice(o.Notice, reply.Notices...)
 	if o.Attach == nil {
 		conn.Close()
 		return nil, nil
 	}
 	return &Attachment{conn: conn, streams: *o.Attach, tty: c.cfg.TTY}, nil
+}
+
+// notice passes on what has not been said since the run directory was made.
+func (r *Runtime) notice(tell func(string), lines ...string) {
+	for _, line := range lines {
+		if line == "" || tell == nil {
+			continue
+		}
+		h := fnv.New64a()
+		h.Write([]byte(line))
+		f, err := os.OpenFile(fmt.Sprintf("%s/said-%x", r.store.Run(), h.Sum64()), os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			f.Close()
+			tell(line)
+		}
+	}
 }
 
 // startError adds what the monitor wrote before it died, when it died.
@@ -111,17 +129,16 @@ func (c *Container) spawn(lock *os.File, extra []*os.File) (*monitor.Conn, usern
 		return nil, m, fmt.Errorf("opening the monitor's log: %w", err)
 	}
 	defer said.Close()
-	pid, m, err := userns.Command{
+	m, err = c.r.inUserNamespace(c.sharesWith(), userns.Command{
 		Args:   []string{monitor.Name, c.cfg.ID, strconv.Itoa(len(extra))},
 		Env:    monitorEnv(),
 		Files:  append([]*os.File{null, null, said, theirs, lock}, extra...),
 		Setsid: true,
-	}.Spawn()
+	})
 	if err != nil {
 		ours.Close()
 		return nil, m, fmt.Errorf("starting container %.12s: %w", c.cfg.ID, err)
 	}
-	go reap(pid)
 	conn, err := monitor.FileConn(ours)
 	return conn, m, err
 }

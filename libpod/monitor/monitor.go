@@ -227,7 +227,7 @@ func (m *Monitor) start(conn *Conn) error {
 		return err
 	}
 	if conn != nil {
-		b, _ := json.Marshal(Reply{Pid: run.container.Pid()})
+		b, _ := json.Marshal(Reply{Pid: run.container.Pid(), Notices: m.root.notices})
 		_ = conn.sendLocked(KindReply, b, nil) // a client that died is no reason to stop
 	}
 	m.store.Log(m.event("start", nil))
@@ -262,7 +262,7 @@ func (m *Monitor) create(p *pipes) (*run, error) {
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the executor's directory: %w", err)
 	}
-	s, err := m.root.spec(m.cfg)
+	s, err := m.root.spec()
 	if err != nil {
 		return nil, err
 	}

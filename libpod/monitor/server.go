@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ctr/libpod/config"
 	"ctr/libpod/oci"
-	"ctr/libpod/spec"
 	"ctr/libpod/state"
 )
 
@@ -225,7 +225,7 @@ func (m *Monitor) endsWithin(seconds int) bool {
 }
 
 func (m *Monitor) stopSignal() syscall.Signal {
-	sig, err := spec.ParseSignal(m.cfg.StopSignal)
+	sig, err := config.ParseSignal(m.cfg.StopSignal)
 	if err != nil {
 		return syscall.SIGTERM
 	}
@@ -369,7 +369,7 @@ func (m *Monitor) startExec(e *Exec, files []*os.File) (oci.Process, *os.File, e
 	if status == state.Paused {
 		return nil, nil, &Fault{Kind: FaultPaused, Message: fmt.Sprintf("Container %s is paused, unpause the container before exec", m.cfg.ID)}
 	}
-	p, err := m.root.execSpec(m.cfg, e)
+	p, err := m.root.execSpec(e)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -108,6 +108,8 @@ type Reply struct {
 	Error *Fault `json:"error,omitempty"`
 	Pid   int    `json:"pid,omitempty"`
 	Pids  []int  `json:"pids,omitempty"`
+	// Notices say, in a line each, what this machine lacks and what follows.
+	Notices []string `json:"notices,omitempty"`
 }
 
 // FaultKind lets a client tell errors apart that crossed the socket.

@@ -66,6 +66,8 @@ static void child(const struct ctr_spawn *s)
 		errno = EPIPE;
 		fail(s->report, CTR_PARENT_GONE);
 	}
+	if (s->join >= 0 && (setns(s->join, CLONE_NEWUSER) < 0 || unshare(s->flags) < 0))
+		fail(s->report, CTR_JOIN);
 	if (s->setids) {
 		/* setgroups is refused with a single-id map; the groups stay as they were */
 		(void)syscall(SYS_setgroups, 0, (void *)0);
@@ -96,7 +98,7 @@ int ctr_spawn(const struct ctr_spawn *s)
 	/* no signal handler of the Go runtime may run in the child */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pid = syscall(SYS_clone, s->flags | SIGCHLD, 0, 0, 0, 0);
+	pid = syscall(SYS_clone, (s->join < 0 ? s->flags : 0) | SIGCHLD, 0, 0, 0, 0);
 	if (pid == 0)
 		child(s);
 	pid = pid < 0 ? -errno : pid;

@@ -2,10 +2,11 @@
 #define CTR_SPAWN_H
 
 /* Where the child stopped, when it could not reach execve. */
-enum ctr_stage { CTR_PARENT_GONE = 1, CTR_IDS, CTR_MOUNTS, CTR_FILES, CTR_EXEC };
+enum ctr_stage { CTR_PARENT_GONE = 1, CTR_JOIN, CTR_IDS, CTR_MOUNTS, CTR_FILES, CTR_EXEC };
 
 struct ctr_spawn {
 	unsigned long flags;  /* CLONE_NEWUSER, CLONE_NEWNS, ... */
+	int join;             /* a user namespace to enter first, or -1; then flags has no CLONE_NEWUSER */
 	int setids;           /* become uid and gid 0 once the maps are written */
 	int setsid;
 	int release;          /* read end: one byte once the maps are written */

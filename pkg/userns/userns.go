@@ -65,21 +65,27 @@ type Command struct {
 	Env    []string   // ctr's own variables are added
 	Files  []*os.File // descriptors 0, 1, 2, …; nothing else is open in the process
 	Setsid bool       // in a session of its own, so that a closing terminal does not reach it
+	// Join is a user namespace of this user's to enter instead of making one: an open
+	// /proc/PID/ns/user. Processes that share namespaces of other kinds must share it.
+	Join *os.File
 }
 
-// Spawn starts c in a new mount namespace and, where [Needed], a new user namespace
-// mapped by [Plan]. The caller reaps the process. An error from a kernel that
+// Spawn starts c in a new mount namespace and, where [Needed], in the user namespace
+// Join or else a new one mapped by [Plan]. The caller reaps the process. An error from a kernel that
 // forbids user namespaces says which setting it was and how to change it.
 func (c Command) Spawn() (pid int, m Map, err error) {
 	flags := uintptr(unix.CLONE_NEWNS)
 	needed := Needed()
 	env := c.Env
-	if needed {
+	mapIDs := needed && c.Join == nil
+	if mapIDs {
 		flags |= unix.CLONE_NEWUSER
 		m = Plan()
+	}
+	if needed {
 		env = append(env[:len(env):len(env)], Environment()...)
 	}
-	pid, err = c.start(flags, env, needed, m)
+	pid, err = c.start(flags, env, needed, mapIDs, m)
 	if err != nil && needed && explain() != "" {
 		err = fmt.Errorf("%w: %s", err, explain())
 	}
@@ -96,7 +102,7 @@ func Environment() []string {
 	}
 }
 
-func (c Command) start(flags uintptr, env []string, mapIDs bool, m Map) (int, error) {
+func (c Command) start(flags uintptr, env []string, setids, mapIDs bool, m Map) (int, error) {
 	release, releaseWrite, err := os.Pipe()
 	if err != nil {
 		return 0, fmt.Errorf("starting %s: %w", c.Args[0], err)
@@ -110,7 +116,7 @@ func (c Command) start(flags uintptr, env []string, mapIDs bool, m Map) (int, er
 	defer reportRead.Close()
 	defer reportWrite.Close()
 
-	pid, err := c.clone(flags, env, mapIDs, release, releaseWrite, reportWrite)
+	pid, err := c.clone(flags, env, setids, release, releaseWrite, reportWrite)
 	if err != nil {
 		return 0, err
 	}
@@ -131,6 +137,10 @@ func (c Command) start(flags uintptr, env []string, mapIDs bool, m Map) (int, er
 }
 
 func (c Command) clone(flags uintptr, env []string, setids bool, release, releaseWrite, report *os.File) (int, error) {
+	join := -1
+	if c.Join != nil {
+		join = int(c.Join.Fd())
+	}
 	files := make([]C.int, len(c.Files)+1)
 	for i, f := range c.Files {
 		files[i] = C.int(f.Fd())
@@ -141,13 +151,14 @@ func (c Command) clone(flags uintptr, env []string, setids bool, release, releas
 	defer pin.Unpin()
 	pin.Pin(&files[0])
 	s := C.struct_ctr_spawn{
-		flags: C.ulong(flags), setids: cBool(setids), setsid: cBool(c.Setsid),
+		flags: C.ulong(flags), join: C.int(join), setids: cBool(setids), setsid: cBool(c.Setsid),
 		release: C.int(release.Fd()), release_write: C.int(releaseWrite.Fd()), report: C.int(report.Fd()),
 		files: &files[0], nfiles: C.int(len(c.Files)),
 		path: arena.str("/proc/self/exe"), argv: arena.strs(c.Args), envp: arena.strs(env),
 	}
 	pid := C.ctr_spawn(&s)
 	runtime.KeepAlive(c.Files)
+	runtime.KeepAlive(c.Join)
 	if pid < 0 {
 		return 0, fmt.Errorf("creating namespaces: %w", syscall.Errno(-pid))
 	}
@@ -161,6 +172,8 @@ func readReport(r io.Reader, name string) error {
 	}
 	errno := syscall.Errno(binary.NativeEndian.Uint32(msg[4:]))
 	switch binary.NativeEndian.Uint32(msg[:]) {
+	case C.CTR_JOIN:
+		return fmt.Errorf("entering the user namespace: %w", errno)
 	case C.CTR_IDS:
 		return fmt.Errorf("becoming root in the user namespace: %w", errno)
 	case C.CTR_MOUNTS:
