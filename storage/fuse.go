@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -53,7 +53,12 @@ func (r *Rootfs) mountFuse(target string) error {
 	if err != nil {
 		return fmt.Errorf("fuse-overlayfs: %w", err)
 	}
-	r.fuse, err = startFuse(exec.Command(program, "-f", "-o", r.fuseOptions(), target), r.Base)
+	dirs, err := r.openDirs()
+	if err != nil {
+		return fmt.Errorf("fuse-overlayfs: %w", err)
+	}
+	r.fuse, err = startFuse(fuseCommand(program, target, dirs, r.Volatile))
+	dirs.close()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoFuse, err)
 	}
@@ -74,30 +79,31 @@ func (r *Rootfs) mountFuse(target string) error {
 	}
 }
 
-func (r *Rootfs) fuseOptions() string {
-	escape := strings.NewReplacer(`\`, `\\`, ":", `\:`, ",", `\,`)
+// fuseCommand hands the directories over as descriptors, which keeps the command
+// line short. Paths with commas still fail: fuse-overlayfs resolves them first.
+func fuseCommand(program, target string, dirs *overlayDirs, volatile bool) *exec.Cmd {
+	cmd := exec.Command(program)
+	cmd.ExtraFiles = dirs.open
+	inherited := func(f *os.File) int { return 3 + slices.Index(dirs.open, f) }
 	lower := []string{}
-	for _, dir := range r.Lower {
-		lower = append(lower, escape.Replace(dir))
+	for _, dir := range dirs.lower {
+		lower = append(lower, dir.in(inherited(dir.root)))
 	}
-	if len(lower) == 0 {
-		empty := filepath.Join(filepath.Dir(r.Upper), "empty")
-		os.Mkdir(empty, 0o755) // when it is missing, fuse-overlayfs says so
-		lower = []string{escape.Replace(empty)}
-	}
-	options := "lowerdir=" + strings.Join(lower, ":") + ",upperdir=" + escape.Replace(r.Upper) + ",workdir=" + escape.Replace(r.Work)
-	if r.Volatile {
+	options := "upperdir=" + descriptor(inherited(dirs.upper)) + ",workdir=" + descriptor(inherited(dirs.work)) +
+		",lowerdir=" + strings.Join(lower, ":")
+	if volatile {
 		options += ",volatile"
 	}
-	return options
+	cmd.Args = []string{program, "-f", "-o", options, target}
+	return cmd
 }
 
 // startFuse starts the process and, in the background, reaps it. The kernel kills
 // it when the thread that started it ends, so that thread does nothing else.
-func startFuse(cmd *exec.Cmd, dir string) (*fuseProcess, error) {
+func startFuse(cmd *exec.Cmd) (*fuseProcess, error) {
 	p := &fuseProcess{cmd: cmd, done: make(chan struct{})}
 	var stderr bytes.Buffer
-	cmd.Dir, cmd.Stderr = dir, &stderr
+	cmd.Stderr = &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	started := make(chan error)
 	go func() {

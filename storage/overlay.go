@@ -12,44 +12,54 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/pkg/userns"
+	"ctr/storage/internal/tree"
 )
 
 // overlayDirs holds a mount's directories open. Their paths go to the kernel by
 // descriptor: no length limit, no characters to escape, no change of the working
 // directory.
 type overlayDirs struct {
-	base, upper, work int
-	lower             []string // below base, or /proc/self/fd/N
-	open              []int
+	base, upper, work *os.File
+	lower             []lowerDir
+	open              []*os.File
 }
 
-func (d *overlayDirs) close() {
-	for _, fd := range d.open {
-		unix.Close(fd)
-	}
+// lowerDir is a directory below an open one, or the open one itself.
+type lowerDir struct {
+	root *os.File
+	name string
 }
 
-func (d *overlayDirs) add(path string) (int, error) {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	d.open = append(d.open, fd)
-	return fd, nil
-}
+// in is the directory's path when its root is open as fd.
+func (l lowerDir) in(fd int) string { return strings.TrimSuffix(descriptor(fd)+"/"+l.name, "/") }
 
+// descriptor is the path of what fd is open on, in the process that has it open.
 func descriptor(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
+func (d *overlayDirs) close() {
+	for _, f := range d.open {
+		f.Close()
+	}
+}
+
+func (d *overlayDirs) add(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err == nil {
+		d.open = append(d.open, f)
+	}
+	return f, err
+}
+
 func (r *Rootfs) openDirs() (d *overlayDirs, err error) {
-	d = &overlayDirs{lower: append([]string(nil), r.Lower...)}
+	d = &overlayDirs{}
 	defer func() {
 		if err != nil {
 			d.close()
 		}
 	}()
-	base := r.Base
-	if len(d.lower) == 0 { // overlay wants one at least
-		base, d.lower = filepath.Dir(r.Upper), []string{"empty"}
+	base, lower := r.Base, r.Lower
+	if len(lower) == 0 { // overlay wants one at least
+		base, lower = filepath.Dir(r.Upper), []string{"empty"}
 		if err := mkdir(filepath.Join(base, "empty"), 0o755); err != nil {
 			return d, err
 		}
@@ -63,14 +73,15 @@ func (r *Rootfs) openDirs() (d *overlayDirs, err error) {
 	if d.work, err = d.add(r.Work); err != nil {
 		return d, err
 	}
-	for i, lower := range d.lower {
-		if filepath.IsAbs(lower) {
-			fd, err := d.add(lower)
-			if err != nil {
+	for _, name := range lower {
+		dir := lowerDir{d.base, name}
+		if filepath.IsAbs(name) {
+			if dir.root, err = d.add(name); err != nil {
 				return d, err
 			}
-			d.lower[i] = descriptor(fd)
+			dir.name = ""
 		}
+		d.lower = append(d.lower, dir)
 	}
 	return d, nil
 }
@@ -100,7 +111,9 @@ func (r *Rootfs) mountOverlay(target string) error {
 	defer dirs.close()
 	// A volatile mount that a crash ended leaves this mark, with which the kernel
 	// refuses the next one. That nothing was lost but unsynced files is accepted.
-	os.Remove(filepath.Join(r.Work, "work/incompat/volatile"))
+	if err := tree.Remove(filepath.Join(r.Work, "work/incompat/volatile")); err != nil {
+		return fmt.Errorf("overlay: %w", err)
+	}
 	done, err := dirs.attach(target, r.overlayOptions())
 	if !done {
 		err = dirs.mount(target, r.overlayOptions())
@@ -120,16 +133,12 @@ func (d *overlayDirs) attach(target string, options [][2]string) (done bool, err
 		return err != unix.ENOSYS, err
 	}
 	defer unix.Close(ctx)
-	base := descriptor(d.base) + "/"
 	for i, lower := range d.lower {
-		if !filepath.IsAbs(lower) {
-			lower = base + lower
-		}
-		if err := unix.FsconfigSetString(ctx, "lowerdir+", lower); err != nil {
-			return i > 0 || err != unix.EINVAL, explain(ctx, err)
+		if err := unix.FsconfigSetString(ctx, "lowerdir+", lower.in(int(lower.root.Fd()))); err != nil {
+			return i > 0 || err != unix.EINVAL, d.explain(ctx, fmt.Errorf("layer %s: %w", lower.name, err))
 		}
 	}
-	options = append([][2]string{{"upperdir", descriptor(d.upper)}, {"workdir", descriptor(d.work)}}, options...)
+	options = append(d.writable(), options...)
 	for _, option := range options {
 		if option[1] == "" {
 			err = unix.FsconfigSetFlag(ctx, option[0])
@@ -137,15 +146,15 @@ func (d *overlayDirs) attach(target string, options [][2]string) (done bool, err
 			err = unix.FsconfigSetString(ctx, option[0], option[1])
 		}
 		if err != nil {
-			return true, explain(ctx, fmt.Errorf("option %s: %w", option[0], err))
+			return true, d.explain(ctx, fmt.Errorf("option %s: %w", option[0], err))
 		}
 	}
 	if err := unix.FsconfigCreate(ctx); err != nil {
-		return true, explain(ctx, err)
+		return true, d.explain(ctx, err)
 	}
 	mount, err := unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NODEV)
 	if err != nil {
-		return true, explain(ctx, err)
+		return true, d.explain(ctx, err)
 	}
 	defer unix.Close(mount)
 	if err := unix.MoveMount(mount, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
@@ -154,8 +163,13 @@ func (d *overlayDirs) attach(target string, options [][2]string) (done bool, err
 	return true, nil
 }
 
+func (d *overlayDirs) writable() [][2]string {
+	return [][2]string{{"upperdir", descriptor(int(d.upper.Fd()))}, {"workdir", descriptor(int(d.work.Fd()))}}
+}
+
 // explain adds what the kernel says about a failed step of mounting.
-func explain(ctx int, err error) error {
+func (d *overlayDirs) d.explain(ctx int, err error) error {
+	names := strings.NewReplacer(descriptor(int(d.upper.Fd())), d.upper.Name(), descriptor(int(d.work.Fd())), d.work.Name())
 	var buf [512]byte
 	for {
 		n, readErr := unix.Read(ctx, buf[:])
@@ -163,7 +177,7 @@ func explain(ctx int, err error) error {
 			return err
 		}
 		if message, found := bytes.CutPrefix(buf[:n], []byte("e ")); found {
-			return fmt.Errorf("%w (%s)", err, bytes.TrimSpace(message))
+			return fmt.Errorf("%w (%s)", err, names.Replace(strings.TrimSpace(string(message))))
 		}
 	}
 }
@@ -171,10 +185,16 @@ func explain(ctx int, err error) error {
 // mount is attach for older kernels: all options in one page, and the layers
 // relative to the working directory, which is changed for one thread that ends here.
 func (d *overlayDirs) mount(target string, options [][2]string) error {
-	words := []string{
-		"lowerdir=" + strings.Join(d.lower, ":"), "upperdir=" + descriptor(d.upper), "workdir=" + descriptor(d.work),
+	lower := []string{}
+	for _, dir := range d.lower {
+		if dir.root == d.base {
+			lower = append(lower, dir.name)
+		} else {
+			lower = append(lower, dir.in(int(dir.root.Fd())))
+		}
 	}
-	for _, option := range options {
+	words := []string{"lowerdir=" + strings.Join(lower, ":")}
+	for _, option := range append(d.writable(), options...) {
 		words = append(words, strings.TrimSuffix(option[0]+"="+option[1], "="))
 	}
 	data := strings.Join(words, ",")
@@ -186,7 +206,7 @@ func (d *overlayDirs) mount(target string, options [][2]string) error {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		err := unix.Unshare(unix.CLONE_FS)
 		if err == nil {
-			err = unix.Fchdir(d.base)
+			err = unix.Fchdir(int(d.base.Fd()))
 		}
 		if err == nil {
 			err = unix.Mount("overlay", target, "overlay", unix.MS_NODEV, data)

@@ -183,7 +183,7 @@ func parseImages(all []record, data []byte, root string, readOnly bool) ([]recor
 			}
 			return err
 		})
-		if err == nil && (len(r.id) < 3 || !isHexBytes(r.id[1:len(r.id)-1])) {
+		if err == nil && (len(r.id) < 3 || r.id[0] != '"' || !isHexBytes(r.id[1:len(r.id)-1])) {
 			return fmt.Errorf("image ID %s is not hexadecimal", r.id)
 		}
 		all = append(all, r)
