@@ -50,13 +50,15 @@ func rewrites() []rewrite {
 	r := func(pattern, with string) rewrite { return rewrite{regexp.MustCompile(pattern), with} }
 	return []rewrite{
 		r(`^(\(dest: .*?\): )?initializing source \S+: `, ""),
-		r(`(copying system image from manifest list: |parsing image configuration: |writing blob: |trying to reuse blob \S+ at destination: )`, ""),
-		r(`choosing an? image from manifest list \S+: `, ""),
-		r(`no image found in (manifest list|image index) for architecture "?([^", ]+)"?, variant "([^"]*)", OS "?([^", ]+)"?`, "no matching manifest for $4/$2 $3 in the manifest list entries"),
-		r(`(no matching manifest for \S+)  ?(\S+ )?in the`, "$1 ${2}in the"),
-		r(`: Check /etc/subuid and /etc/subgid if configured locally and run "podman system migrate"`, "; this user needs more subordinate ids in /etc/subuid and /etc/subgid"),
-		r(`(initial setup: )?(storage-untar|storage-applyLayer) \S+ `, ""),
-		r(`\(archive/tar: ([a-z ]+)\)`, "($1)"),
+		r(`^fetching manifest \S+ in \S+: `, ""),
+		r(`(copying system image from manifest list: |parsing image configuration: |trying to reuse blob \S+ at destination: |writing blob: )`, ""),
+		r(`(setting up to decompress blob: |storing blob to file "[^"]*": )?happened during read: `, ""),
+		r(`choosing (an )?image( instance)?( from manifest list \S+)?: `, ""),
+		r(`no image found in (?:manifest list|image index) for architecture "?([^", ]+)"?, variant "([^"]*)", OS "?([^", ]+)"?`, "no matching manifest for $3/$1/$2 in the manifest list entries"),
+		r(`/ in the manifest list`, " in the manifest list"),
+		r(`adding layer with blob "sha256:([0-9a-f]{12})[^ ]*: unpacking failed \(error: exit status 1; output: ([^()]*(?:\([^()]*\)[^()]*)*)\)( exhausting input failed \(error: [^)]*\))?`, "unpacking layer $1: $2"),
+		r(`\(blob "sha256:([0-9a-f]{12})\S*\)`, "($1)"),
+		r(`:? Check /etc/subuid and /etc/subgid if configured locally and run "podman system migrate"`, "; this user needs more subordinate ids in /etc/subuid and /etc/subgid"),
 	}
 }
 

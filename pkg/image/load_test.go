@@ -158,7 +158,7 @@ func TestLoadOfHostileArchives(t *testing.T) {
 	crafted.diffIDs = []digest.Digest{"sha256:../../../../../../etc/passwd"}
 	badName := simple(t, "Invalid Name")
 	config := good.config(t)
-	truncatedTar := layer[:len(layer)/2-100]
+	truncatedTar := layer[:900] // within the header of the second entry
 
 	for _, c := range []struct {
 		name, words string
@@ -175,9 +175,9 @@ func TestLoadOfHostileArchives(t *testing.T) {
 		{"manifest is a huge file", "exceeded maximum", pack(t, file{name: "manifest.json", body: strings.Repeat(" ", 2<<20)})},
 		{"manifest is a link out", "", pack(t, file{name: "manifest.json", typ: tar.TypeSymlink, link: "/etc/passwd"})},
 		{"no images in the manifest", "no image in the archive", pack(t, file{name: "manifest.json", body: "[]"})},
-		{"config missing", "not found", pack(t, file{name: "manifest.json", body: `[{"Config":"../../../etc/hostname","Layers":[]}]`})},
+		{"config missing", "file does not exist", pack(t, file{name: "manifest.json", body: `[{"Config":"../../../etc/hostname","Layers":[]}]`})},
 		{"invalid name", "invalid", badName.docker(t)},
-		{"docker: layer is not what the config says", "does not match config's DiffID", good.dockerWith(t, otherLayer)},
+		{"docker: layer is not what the config says", "Digest did not match", good.dockerWith(t, otherLayer)},
 		{"docker: second layer is not what the config says", "Digest", swapped(two, two.layers[1], otherLayer).docker(t)},
 		{"docker: diff id is a path", "invalid", crafted.docker(t)},
 		{"docker: layer is a broken tar", "unexpected EOF", picture{names: good.names, layers: [][]byte{truncatedTar}}.docker(t)},

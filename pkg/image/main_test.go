@@ -30,7 +30,12 @@ func newStore(t *testing.T) *Store {
 	if os.Geteuid() != 0 {
 		t.Skip("unpacks layers with their owners: needs root")
 	}
-	return storeAt(t, t.TempDir())
+	dir, err := os.MkdirTemp("", "ctr-image-") // a test's own name may hold commas, which overlay dislikes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return storeAt(t, dir)
 }
 
 func storeAt(t *testing.T, dir string) *Store {
