@@ -168,7 +168,7 @@ func (d *overlayDirs) writable() [][2]string {
 }
 
 // explain adds what the kernel says about a failed step of mounting.
-func (d *overlayDirs) d.explain(ctx int, err error) error {
+func (d *overlayDirs) explain(ctx int, err error) error {
 	names := strings.NewReplacer(descriptor(int(d.upper.Fd())), d.upper.Name(), descriptor(int(d.work.Fd())), d.work.Name())
 	var buf [512]byte
 	for {
