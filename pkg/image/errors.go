@@ -57,6 +57,9 @@ func rewrites() []rewrite {
 		r(`no image found in (?:manifest list|image index) for architecture "?([^", ]+)"?, variant "([^"]*)", OS "?([^", ]+)"?`, "no matching manifest for $3/$1/$2 in the manifest list entries"),
 		r(`/ in the manifest list`, " in the manifest list"),
 		r(`adding layer with blob "sha256:([0-9a-f]{12})[^ ]*: unpacking failed \(error: exit status 1; output: ([^()]*(?:\([^()]*\)[^()]*)*)\)( exhausting input failed \(error: [^)]*\))?`, "unpacking layer $1: $2"),
+		r(`adding layer with blob "sha256:([0-9a-f]{12})\S*: `, "unpacking layer $1: "),
+		r(`unpacking failed \(error: exit status 1; output: ([^()]*(?:\([^()]*\)[^()]*)*)\)( exhausting input failed \(error: [^)]*\))?`, "unpacking: $1"),
+		r(`initializing image from source \S+: `, "reading the manifest: "),
 		r(`\(blob "sha256:([0-9a-f]{12})\S*\)`, "($1)"),
 		r(`:? Check /etc/subuid and /etc/subgid if configured locally and run "podman system migrate"`, "; this user needs more subordinate ids in /etc/subuid and /etc/subgid"),
 	}

@@ -83,8 +83,8 @@ func TestPullWithCredentials(t *testing.T) {
 	r.user = "alice"
 	ref := r.host() + "/private:1"
 	before := s.state(t)
-	_, err := s.Pull(ctx, ref, PullOptions{AuthFile: os.DevNull})
-	mustFailCleanly(t, s, before, err, "pulling "+ref)
+	_, err := s.Pull(ctx, ref, PullOptions{AuthFile: written(t, []byte("{}"))})
+	mustFailCleanly(t, s, before, err, "unauthorized")
 
 	auth := filepath.Join(t.TempDir(), "auth.json")
 	for password, works := range map[string]bool{"wrong": false, "secret": true} {
