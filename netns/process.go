@@ -1,0 +1,126 @@
+package netns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is a running helper.
+type process struct {
+	name   string
+	pid    int
+	cmd    *exec.Cmd
+	killed atomic.Bool
+	done   chan struct{} // closed once it is reaped; err is set then
+	err    error
+	output tail
+}
+
+// start runs cmd as a helper that is killed when this process dies. With noCaps
+// it has no capability whatever its uid is.
+func start(name string, cmd *exec.Cmd, noCaps bool) (*process, error) {
+	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
+	cmd.Stderr = &p.output
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
+	cmd.WaitDelay = time.Second // should a child of the helper keep its standard error
+	if cmd.Dir == "" {
+		cmd.Dir = "/"
+	}
+	// A session of its own, so that a ctrl-C meant for the container does not end its network.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
+	started := make(chan error, 1)
+	go p.run(noCaps, started)
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting network helper %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// run starts and reaps the process on one thread that does nothing else and ends
+// with it: the kernel sends the death signal when the thread that forked ends.
+func (p *process) run(noCaps bool, started chan<- error) {
+	runtime.LockOSThread()
+	if noCaps {
+		if err := dropBounding(); err != nil {
+			started <- err
+			return
+		}
+	}
+	if err := p.cmd.Start(); err != nil {
+		started <- err
+		return
+	}
+	p.pid = p.cmd.Process.Pid
+	started <- nil
+	p.err = p.cmd.Wait()
+	close(p.done)
+}
+
+// dropBounding takes from what this thread executes every capability that uid 0 would give it.
+func dropBounding() error {
+	for c := 0; c <= unix.CAP_LAST_CAP; c++ {
+		err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0)
+		if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: older kernels have fewer
+			return fmt.Errorf("dropping capabilities: %w", err)
+		}
+	}
+	return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+}
+
+func (p *process) kill() {
+	p.killed.Store(true)
+	p.cmd.Process.Kill() // an error means that it is gone already
+}
+
+// failure is why an ended process ended, nil when it was killed by us.
+func (p *process) failure() error {
+	if p.killed.Load() {
+		return nil
+	}
+	how := "ended"
+	if p.err != nil {
+		how = p.err.Error()
+	}
+	if line := p.output.line(); line != "" {
+		how += ": " + line
+	}
+	return fmt.Errorf("network helper %s: %s", p.name, how)
+}
+
+// startReady starts cmd and waits until it writes to the pipe whose writing end is
+// put in place by attach, or dies, or ctx ends.
+func startReady(ctx context.Context, name string, cmd *exec.Cmd, attach func(w *os.File)) (*process, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting network helper %s: %w", name, err)
+	}
+	defer r.Close()
+	attach(w)
+	p, err := start(name, cmd, false)
+	w.Close()
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, p.kill)
+	defer stop()
+	if n, _ := r.Read(make([]byte, 64)); n > 0 && ctx.Err() == nil {
+		return p, nil
+	}
+	if ctx.Err() != nil {
+		p.kill()
+	}
+	<-p.done
+	if err := p.failure(); err != nil {
+		return nil, err
+	}
+	return nil, context.Cause(ctx)
+}
