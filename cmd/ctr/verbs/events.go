@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ctr/libpod"
+	"ctr/libpod/logs"
 	"ctr/libpod/state"
 	"ctr/pkg/format"
 )
@@ -43,16 +44,11 @@ func (p *program) events(ctx context.Context, o eventsOptions) error {
 	}
 	selection := state.EventOptions{Follow: true}
 	now := time.Now()
-	for _, bound := range []struct {
-		text string
-		to   *time.Time
-	}{{o.since, &selection.Since}, {o.until, &selection.Until}} {
-		if bound.text == "" {
-			continue
-		}
-		if *bound.to, err = parseTime(bound.text, now); err != nil {
-			return err
-		}
+	if selection.Since, err = logs.ParseTime(o.since, now); err != nil {
+		return err
+	}
+	if selection.Until, err = logs.ParseTime(o.until, now); err != nil {
+		return err
 	}
 	if !selection.Until.IsZero() && !selection.Until.After(now) {
 		selection.Follow = false

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"ctr/libpod/logs"
 	"ctr/pkg/format"
 	"ctr/storage"
 )
@@ -131,7 +132,7 @@ func (o imagesOptions) bounds(store *storage.Store) (after, before time.Time, er
 		}
 	}
 	for _, until := range o.filters["until"] {
-		t, err := parseTime(until, time.Now())
+		t, err := logs.ParseTime(until, time.Now())
 		if err != nil {
 			return after, before, err
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"ctr/libpod"
 	"ctr/libpod/logs"
 )
 
@@ -40,9 +41,22 @@ func (p *program) logs(ctx context.Context, name string, o logsOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.follow {
+		selection.Done = ended(ctx, c)
+	}
 	out := logWriter{p: p, o: o}
 	err = c.Logs(ctx, selection, out.write)
 	return errors.Join(err, out.flush())
+}
+
+// ended is closed when the container runs no more, or at once if it does not.
+func ended(ctx context.Context, c *libpod.Container) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = c.Wait(ctx, "not-running") // whatever it says, there is nothing more to come
+	}()
+	return done
 }
 
 // logWriter prints records to the stream they were written to. It gathers output,
@@ -92,31 +106,18 @@ func (o logsOptions) appendLine(b []byte, r logs.Record) []byte {
 	if o.details {
 		b = append(append(b, joinLabels(r.Attrs)...), ' ')
 	}
-	b = append(b, r.Line...)
-	if !r.Partial {
-		b = append(b, '\n')
-	}
-	return b
+	return append(b, r.Line...)
 }
 
 // selection is what to read. A --tail that is no number of lines is all of them, as in Docker.
-func (o logsOptions) selection(now time.Time) (logs.ReadOptions, error) {
-	selection := logs.ReadOptions{Follow: o.follow, Tail: -1}
+func (o logsOptions) selection(now time.Time) (selection logs.ReadOptions, err error) {
+	selection.Follow = o.follow
 	if n, err := strconv.Atoi(o.tail); err == nil && n >= 0 {
-		selection.Tail = n
+		selection.Tail = &n
 	}
-	for _, bound := range []struct {
-		text string
-		to   *time.Time
-	}{{o.since, &selection.Since}, {o.until, &selection.Until}} {
-		if bound.text == "" {
-			continue
-		}
-		t, err := parseTime(bound.text, now)
-		if err != nil {
-			return selection, err
-		}
-		*bound.to = t
+	if selection.Since, err = logs.ParseTime(o.since, now); err != nil {
+		return selection, err
 	}
-	return selection, nil
+	selection.Until, err = logs.ParseTime(o.until, now)
+	return selection, err
 }

@@ -140,11 +140,12 @@ func (o *createOptions) directory(image string) (string, error) {
 func (o *createOptions) allMounts(volumes []string) ([]config.Mount, error) {
 	mounts := slices.Clone(o.mounts)
 	taken := map[string]bool{}
-	for _, m := range mounts {
+	for i, m := range mounts {
 		if taken[m.Destination] {
 			return nil, fmt.Errorf("Duplicate mount point: %s", m.Destination)
 		}
 		taken[m.Destination] = true
+		mounts[i].Anonymous = m.Type == config.MountVolume && m.Source == ""
 	}
 	for _, destination := range volumes {
 		destination = path.Join("/", destination)
