@@ -42,6 +42,9 @@ func forContainer(mount, self, id string) (string, bool) {
 	return path.Join(own, "ctr-"+id), true
 }
 
+// Unified reports whether the machine has a pure version 2 hierarchy.
+func Unified() bool { return isUnified(mountpoint) }
+
 func isUnified(mount string) bool {
 	var fs unix.Statfs_t
 	return unix.Statfs(mount, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC

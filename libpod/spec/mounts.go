@@ -153,11 +153,20 @@ func (b *builder) defaultMounts() []rspec.Mount {
 	mounts = append(mounts, b.procMount(),
 		rspec.Mount{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
 		b.devptsMount(), b.sysMount(privileged))
-	cgroup := rspec.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}}
-	if privileged {
-		cgroup.Options = cgroup.Options[1:]
+	if b.hasCgroupMount() {
+		cgroup := rspec.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}}
+		if privileged {
+			cgroup.Options = cgroup.Options[1:]
+		}
+		mounts = append(mounts, cgroup)
 	}
-	return b.ipcMounts(append(mounts, cgroup))
+	return b.ipcMounts(mounts)
+}
+
+// hasCgroupMount is false where the container has no cgroup of its own and would be
+// shown the host's, in a dozen mounts.
+func (b *builder) hasCgroupMount() bool {
+	return !b.Rootless || !b.Host.CgroupV1 || b.CgroupsPath != ""
 }
 
 // procMount is a new procfs, which only the owner of the pid namespace may mount.

@@ -37,7 +37,7 @@ func (b *builder) process() error {
 	}
 	if adj := b.c.OOMScoreAdj; adj != nil {
 		score := *adj
-		if b.Rootless { // only the host's root may make itself less likely to be killed
+		if b.Host.Confined { // only the host's root may make itself less likely to be killed
 			score = max(score, b.Host.OOMScoreAdj)
 		}
 		p.OOMScoreAdj = &score
@@ -114,8 +114,8 @@ func (b *builder) rlimits() error {
 			return err
 		}
 		soft, hard := limit(u.Soft), limit(u.Hard)
-		if ours, known := b.Host.HardLimits[u.Name]; known && b.Rootless && hard > ours {
-			return fmt.Errorf("--ulimit %s: hard limit %s is above this user's own of %s, which only root can raise (limits.conf, or systemd's Limit settings)",
+		if ours, known := b.Host.HardLimits[u.Name]; known && b.Host.Confined && hard > ours {
+			return fmt.Errorf("--ulimit %s: hard limit %s is above ctr's own of %s, which only root can raise (limits.conf, or systemd's Limit settings)",
 				u.Name, limitWord(hard), limitWord(ours))
 		}
 		b.g.AddProcessRlimits("RLIMIT_"+strings.ToUpper(u.Name), hard, soft)

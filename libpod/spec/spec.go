@@ -66,16 +66,20 @@ type Host struct {
 	Hostname string
 	// Capabilities has bit n set when capability n can be given; 0 means every known one.
 	Capabilities uint64
-	// OOMScoreAdj is this process's own.
+	// Confined is true when this process may not exceed what it has itself: its hard
+	// limits, by ulimit name (math.MaxUint64 is unlimited), and its OOM score.
+	Confined    bool
+	HardLimits  map[string]uint64
 	OOMScoreAdj int
-	// HardLimits are this process's hard limits by ulimit name. Unlimited is math.MaxUint64.
-	HardLimits map[string]uint64
 	// Devices are the nodes of --device, and with --privileged those of the machine.
 	Devices []Device
 	// MaskedPaths are masked in addition to the fixed ones.
 	MaskedPaths []string
 	// NoRecursiveReadOnly is true when the kernel, before 5.12, cannot make a tree of mounts read-only.
 	NoRecursiveReadOnly bool
+	// CgroupV1 is true without a pure version 2 hierarchy. As with Docker, containers
+	// then share the host's cgroup namespace unless they ask for their own.
+	CgroupV1 bool
 	// NoMqueue is true when the host has no /dev/mqueue to share.
 	NoMqueue bool
 }
@@ -147,7 +151,12 @@ func (b *builder) namespaces() error {
 }
 
 // shared reports whether the container uses the host's namespace of type t.
-func (b *builder) shared(t rspec.LinuxNamespaceType) bool { return b.Namespaces[t] == NamespaceHost }
+func (b *builder) shared(t rspec.LinuxNamespaceType) bool {
+	if t == rspec.CgroupNamespace && b.private(t) && b.c.NS.Cgroup == "" {
+		return b.Host.CgroupV1
+	}
+	return b.Namespaces[t] == NamespaceHost
+}
 
 // private reports whether the container has a new namespace of type t.
 func (b *builder) private(t rspec.LinuxNamespaceType) bool { return b.Namespaces[t] == "" }

@@ -9,11 +9,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ctr/cgroups"
 	"ctr/libpod/config"
 	"ctr/libpod/spec"
 )
 
-// Probe looks at what c asks for, and at nothing else: most containers cost it three
+// Probe looks at what c asks for, and at nothing else: most containers cost it a few
 // cheap system calls. It runs in the monitor, in the namespaces that the container
 // will be started from; rootless says that this is a user namespace. Devices that were
 // asked for and are missing are an error.
@@ -26,6 +27,7 @@ func Probe(c *config.Container, rootless bool) (spec.Host, error) {
 	h.Hostname = unix.ByteSliceToString(uts.Nodename[:])
 	h.NoRecursiveReadOnly = !atLeast(unix.ByteSliceToString(uts.Release[:]), 5, 12)
 	h.MaskedPaths = thermalThrottle()
+	h.CgroupV1 = !cgroups.Unified()
 	if c.NS.IPC == "host" {
 		_, err := os.Stat("/dev/mqueue")
 		h.NoMqueue = err != nil
@@ -33,10 +35,9 @@ func Probe(c *config.Container, rootless bool) (spec.Host, error) {
 	if c.Security.Privileged || len(c.Security.CapAdd) > 0 {
 		h.Capabilities = Capabilities()
 	}
-	if c.OOMScoreAdj != nil && rootless {
+	if c.OOMScoreAdj != nil || len(c.Ulimits) > 0 {
+		h.Confined = rootless || Capabilities()&(1<<unix.CAP_SYS_RESOURCE) == 0
 		h.OOMScoreAdj = oomScoreAdj()
-	}
-	if len(c.Ulimits) > 0 && rootless {
 		h.HardLimits = hardLimits()
 	}
 	var err error

@@ -10,11 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	oPath      = unix.O_PATH
-	oDirectory = unix.O_DIRECTORY
-)
-
 // maxFile is the largest passwd or group file that is read.
 const maxFile = 4 << 20
 

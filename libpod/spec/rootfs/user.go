@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"ctr/libpod/spec"
 )
 
@@ -30,7 +32,7 @@ func ResolveUser(root, user string, groupAdd []string) (spec.User, error) {
 	if strings.Contains(groupWord, ":") {
 		return spec.User{}, fmt.Errorf("invalid user %q: it has more than one colon, use name|uid[:group|gid]", user)
 	}
-	dir, err := os.OpenFile(root, os.O_RDONLY|oPath|oDirectory, 0)
+	dir, err := os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return spec.User{}, fmt.Errorf("opening the container's root: %w", err)
 	}

@@ -20,7 +20,7 @@ func EnsureWorkdir(root, dir string, uid, gid int) error {
 	if dir == "/" || covered(dir) {
 		return nil
 	}
-	rootDir, err := os.OpenFile(root, os.O_RDONLY|oPath|oDirectory, 0)
+	rootDir, err := os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return fmt.Errorf("opening the container's root: %w", err)
 	}
