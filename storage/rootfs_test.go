@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -96,6 +98,7 @@ func work(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "storage-test-")
 	must(t, err)
+	must(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() {
 		if err := RemoveTree(dir); err != nil {
 			t.Error(err)
@@ -167,6 +170,13 @@ func driverSuite(t *testing.T, driver string) {
 		if st, err := os.Stat(target); err != nil || st.Mode() != fs.ModeDir|fs.ModeSticky|0o771 {
 			t.Errorf("mode of the root %v, %v", st.Mode(), err)
 		}
+		if !userns.Inside() {
+			cat := exec.Command("cat", target+"/a")
+			cat.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: plainUser, Gid: plainUser}}
+			if out, err := cat.CombinedOutput(); err != nil {
+				t.Errorf("another user of the container cannot read: %s, %v", out, err)
+			}
+		}
 		if round == 0 {
 			must(t, os.WriteFile(target+"/a", []byte("changed"), 0o644))
 			must(t, os.Remove(target+"/dir/y"))
@@ -185,6 +195,47 @@ func driverSuite(t *testing.T, driver string) {
 	}
 	if err := RemoveTree(filepath.Dir(r.Upper)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestFuseDiesWithTheMonitor(t *testing.T) {
+	needRoot(t)
+	if _, err := exec.LookPath(DriverFuse); err != nil {
+		t.Skip("fuse-overlayfs is not installed")
+	}
+	if os.Getenv(stageEnv) != "" { // the monitor
+		must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+		r := newRootfs(t, os.Getenv("STORAGE_TEST_DIR"), exampleLayers...)
+		r.Driver, r.Upper, r.Work = DriverFuse, filepath.Dir(r.Base)+"/diff", filepath.Dir(r.Base)+"/work"
+		must(t, os.Mkdir(filepath.Dir(r.Base)+"/merged", 0o755))
+		_, err := r.Mount(filepath.Dir(r.Base) + "/merged")
+		must(t, err)
+		fmt.Fprintf(os.Stderr, "%d\n", r.fuse.cmd.Process.Pid)
+		select {}
+	}
+	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
+		t.Skip(err)
+	} else {
+		f.Close()
+	}
+	monitor := child([]string{"-test.run=^TestFuseDiesWithTheMonitor$"}, "inside", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS})
+	monitor.Env = append(monitor.Env, "STORAGE_TEST_DIR="+work(t))
+	monitor.Stderr = nil
+	stderr, err := monitor.StderrPipe()
+	must(t, err)
+	must(t, monitor.Start())
+	var pid int
+	_, err = fmt.Fscan(stderr, &pid)
+	monitor.Process.Kill()
+	monitor.Wait()
+	must(t, err)
+	for deadline := time.Now().Add(time.Minute); unix.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
+		if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && strings.Contains(string(state), ") Z ") {
+			break // dead, and the test's init does not reap
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("fuse-overlayfs (%d) outlived the monitor", pid)
+		}
 	}
 }
 
@@ -341,12 +392,15 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// BenchmarkMount times what a start pays; run it as root.
+// BenchmarkMount times what a start pays, in a child with a mount namespace of its own.
 func BenchmarkMount(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("needs root")
 	}
-	must(b, unix.Unshare(unix.CLONE_NEWNS))
+	if os.Getenv(stageEnv) == "" {
+		must(b, child([]string{"-test.run=^$", "-test.bench=^BenchmarkMount$"}, "inside", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}).Run())
+		return
+	}
 	must(b, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	for _, count := range []int{1, 10, 100} {
 		dir := work(b)
