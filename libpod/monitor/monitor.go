@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"syscall"
@@ -68,6 +67,7 @@ type Monitor struct {
 	done         chan struct{} // closed when the end is on disk
 	connections  sync.WaitGroup
 	stopListener func()
+	resting      *time.Timer // see rest
 }
 
 // Main is the whole life of a monitor; it returns the process's exit code.
@@ -168,8 +168,7 @@ func (m *Monitor) live(conn *Conn, req Request) int {
 	m.connections.Add(1)
 	go func() { defer m.connections.Done(); m.relay(first) }()
 	m.lock.Close()
-	go debug.FreeOSMemory() // what starting took is not needed again
-
+	m.rest()
 	var exit state.Exit
 	for {
 		exit = m.wait()

@@ -39,6 +39,7 @@ func (m *Monitor) listen() error {
 			go func() {
 				defer m.connections.Done()
 				m.serve(NewConn(sock))
+				m.rest()
 			}()
 		}
 	}()
