@@ -5,49 +5,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/mount"
-	"github.com/moby/moby/api/types/network"
-	mobystorage "github.com/moby/moby/api/types/storage"
-
 	"ctr/libpod"
 	"ctr/libpod/config"
 	"ctr/libpod/logs"
 	"ctr/libpod/state"
 	"ctr/storage"
 )
-
-// containerInfo is a container under Docker's names. The network is Docker 28's:
-// the first network's addresses stand at the top too, where templates look for them.
-type containerInfo struct {
-	container.InspectResponse
-	NetworkSettings *networkInfo
-}
-
-type networkInfo struct {
-	SandboxID, SandboxKey string
-	Ports                 map[string][]network.PortBinding
-	EndpointID, Gateway   string
-	IPAddress             string
-	IPPrefixLen           int
-	IPv6Gateway           string
-	MacAddress            string
-	Networks              map[string]*endpointInfo
-}
-
-type endpointInfo struct {
-	IPAMConfig            *network.EndpointIPAMConfig
-	Links, Aliases        []string
-	MacAddress            string
-	DriverOpts            map[string]string
-	NetworkID, EndpointID string
-	Gateway, IPAddress    string
-	IPPrefixLen           int
-	IPv6Gateway           string
-	GlobalIPv6Address     string
-	GlobalIPv6PrefixLen   int
-	DNSNames              []string
-}
 
 // describeContainer reads what is known of c now.
 func describeContainer(c *libpod.Container, store *storage.Store, size bool) (*containerInfo, error) {
@@ -82,38 +45,35 @@ func describe(cfg *config.Container, st state.State, at places) *containerInfo {
 	if image != "" {
 		image = "sha256:" + image
 	}
-	d := &containerInfo{
-		InspectResponse: container.InspectResponse{
-			ID:              cfg.ID,
-			Created:         cfg.Created.UTC().Format(time.RFC3339Nano),
-			Path:            argv[0],
-			Args:            argv[min(1, len(argv)-1) : len(argv)-1],
-			State:           describeState(st),
-			Image:           image,
-			ResolvConfPath:  filepath.Join(at.run, "resolv.conf"),
-			HostnamePath:    filepath.Join(at.run, "hostname"),
-			HostsPath:       filepath.Join(at.run, "hosts"),
-			LogPath:         logs.Path(cfg.Log, at.dir),
-			Name:            "/" + cfg.Name,
-			RestartCount:    st.RestartCount,
-			Driver:          first(st.Driver, "overlay"),
-			Platform:        first(cfg.Image.OS, "linux"),
-			AppArmorProfile: cfg.Security.AppArmor,
-			HostConfig:      describeHost(cfg),
-			GraphDriver: &mobystorage.DriverData{Name: first(st.Driver, "overlay"), Data: map[string]string{
-				"UpperDir": filepath.Join(at.dir, "diff"), "WorkDir": filepath.Join(at.dir, "work"),
-			}},
-			Mounts: describeMounts(cfg, at.volumes),
-			Config: describeConfig(cfg),
-		},
+	return &containerInfo{
+		ID:              cfg.ID,
+		Created:         cfg.Created.UTC().Format(time.RFC3339Nano),
+		Path:            argv[0],
+		Args:            argv[min(1, len(argv)-1) : len(argv)-1],
+		State:           describeState(st),
+		Image:           image,
+		ResolvConfPath:  filepath.Join(at.run, "resolv.conf"),
+		HostnamePath:    filepath.Join(at.run, "hostname"),
+		HostsPath:       filepath.Join(at.run, "hosts"),
+		LogPath:         logs.Path(cfg.Log, at.dir),
+		Name:            "/" + cfg.Name,
+		RestartCount:    st.RestartCount,
+		Driver:          first(st.Driver, "overlay"),
+		Platform:        first(cfg.Image.OS, "linux"),
+		AppArmorProfile: cfg.Security.AppArmor,
+		HostConfig:      describeHost(cfg),
+		GraphDriver: graphDriver{Name: first(st.Driver, "overlay"), Data: map[string]string{
+			"UpperDir": filepath.Join(at.dir, "diff"), "WorkDir": filepath.Join(at.dir, "work"),
+		}},
+		Mounts:          describeMounts(cfg, at.volumes),
+		Config:          describeConfig(cfg),
 		NetworkSettings: describeNetwork(cfg, st),
 	}
-	return d
 }
 
-func describeState(st state.State) *container.State {
-	s := &container.State{
-		Status:     container.ContainerState(st.Status),
+func describeState(st state.State) containerState {
+	s := containerState{
+		Status:     string(st.Status),
 		Running:    st.Active(),
 		Paused:     st.Status == state.Paused,
 		Restarting: st.Status == state.Restarting,
@@ -125,22 +85,23 @@ func describeState(st state.State) *container.State {
 		FinishedAt: st.Exit.FinishedAt.UTC().Format(time.RFC3339Nano),
 	}
 	if st.Health != nil {
-		s.Health = &container.Health{Status: container.HealthStatus(st.Health.Status), FailingStreak: st.Health.FailingStreak, Log: []*container.HealthcheckResult{}}
+		s.Health = &healthState{Status: st.Health.Status, FailingStreak: st.Health.FailingStreak, Log: []healthResult{}}
 		for _, r := range st.Health.Log {
-			s.Health.Log = append(s.Health.Log, &container.HealthcheckResult{Start: r.Start, End: r.End, ExitCode: r.ExitCode, Output: r.Output})
+			s.Health.Log = append(s.Health.Log, healthResult(r))
 		}
 	}
 	return s
 }
 
-func describeConfig(cfg *config.Container) *container.Config {
-	c := &container.Config{
+func describeConfig(cfg *config.Container) containerConfig {
+	c := containerConfig{
 		Hostname:     first(cfg.Hostname, cfg.ShortID()),
 		Domainname:   cfg.Domainname,
 		User:         cfg.User,
 		AttachStdin:  cfg.Attach.Stdin,
 		AttachStdout: cfg.Attach.Stdout,
 		AttachStderr: cfg.Attach.Stderr,
+		ExposedPorts: set(cfg.Exposed),
 		Tty:          cfg.TTY,
 		OpenStdin:    cfg.OpenStdin,
 		StdinOnce:    cfg.StdinOnce,
@@ -157,33 +118,23 @@ func describeConfig(cfg *config.Container) *container.Config {
 	if c.Labels == nil {
 		c.Labels = map[string]string{}
 	}
-	for _, exposed := range cfg.Exposed {
-		if port, err := network.ParsePort(exposed); err == nil {
-			if c.ExposedPorts == nil {
-				c.ExposedPorts = network.PortSet{}
-			}
-			c.ExposedPorts[port] = struct{}{}
-		}
-	}
 	if h := cfg.Health; h != nil {
-		c.Healthcheck = &container.HealthConfig{
-			Test: h.Test, Interval: h.Interval, Timeout: h.Timeout,
-			StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries,
-		}
+		check := healthcheck(*h)
+		c.Healthcheck = &check
 	}
 	return c
 }
 
-func describeMounts(cfg *config.Container, volumes string) []container.MountPoint {
-	points := []container.MountPoint{}
+func describeMounts(cfg *config.Container, volumes string) []mountPoint {
+	points := []mountPoint{}
 	for _, m := range cfg.Mounts {
-		point := container.MountPoint{
-			Type: mount.Type(m.Type), Source: m.Source, Destination: m.Destination,
+		point := mountPoint{
+			Type: string(m.Type), Source: m.Source, Destination: m.Destination,
 			Mode: strings.Join(m.Options, ","), RW: !m.ReadOnly,
 		}
 		switch m.Type {
 		case config.MountBind:
-			point.Propagation = mount.Propagation(first(m.Propagation, "rprivate"))
+			point.Propagation = first(m.Propagation, "rprivate")
 		case config.MountVolume:
 			point.Name, point.Driver = m.Source, "local"
 			point.Source = filepath.Join(volumes, m.Source, "_data")
@@ -193,10 +144,10 @@ func describeMounts(cfg *config.Container, volumes string) []container.MountPoin
 	return points
 }
 
-func describeNetwork(cfg *config.Container, st state.State) *networkInfo {
+func describeNetwork(cfg *config.Container, st state.State) networkInfo {
 	name := networkName(cfg)
 	end := &endpointInfo{}
-	info := &networkInfo{Ports: map[string][]network.PortBinding{}, Networks: map[string]*endpointInfo{name: end}}
+	info := networkInfo{Ports: map[string][]portBinding{}, Networks: map[string]*endpointInfo{name: end}}
 	if !st.Active() {
 		return info
 	}

@@ -1,13 +1,7 @@
 package verbs
 
 import (
-	"net/netip"
 	"strings"
-
-	"github.com/docker/go-units"
-	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/mount"
-	"github.com/moby/moby/api/types/network"
 
 	"ctr/libpod/config"
 )
@@ -16,34 +10,34 @@ import (
 const defaultShm = 64 << 20
 
 // describeHost is what a container was given of the host, under Docker's names.
-func describeHost(cfg *config.Container) *container.HostConfig {
-	h := &container.HostConfig{
+func describeHost(cfg *config.Container) hostConfig {
+	h := hostConfig{
 		ContainerIDFile: cfg.CidFile,
-		LogConfig:       container.LogConfig{Type: first(cfg.Log.Driver, "json-file"), Config: cfg.Log.Opts},
-		NetworkMode:     container.NetworkMode(networkName(cfg)),
-		PortBindings:    network.PortMap{},
-		RestartPolicy:   container.RestartPolicy{Name: container.RestartPolicyMode(first(cfg.Restart.Policy, "no")), MaximumRetryCount: cfg.Restart.Retries},
+		LogConfig:       logConfig{Type: first(cfg.Log.Driver, "json-file"), Config: cfg.Log.Opts},
+		NetworkMode:     networkName(cfg),
+		PortBindings:    map[string][]portBinding{},
+		RestartPolicy:   restartPolicy{Name: first(cfg.Restart.Policy, "no"), MaximumRetryCount: cfg.Restart.Retries},
 		AutoRemove:      cfg.AutoRemove,
 		Annotations:     cfg.Annotations,
 		CapAdd:          cfg.Security.CapAdd,
 		CapDrop:         cfg.Security.CapDrop,
-		CgroupnsMode:    container.CgroupnsMode(first(cfg.NS.Cgroup, "private")),
-		DNS:             addresses(cfg.DNS.Servers),
+		CgroupnsMode:    first(cfg.NS.Cgroup, "private"),
+		DNS:             orEmpty(cfg.DNS.Servers),
 		DNSOptions:      orEmpty(cfg.DNS.Options),
 		DNSSearch:       orEmpty(cfg.DNS.Search),
 		ExtraHosts:      cfg.DNS.ExtraHosts,
 		GroupAdd:        cfg.GroupAdd,
-		IpcMode:         container.IpcMode(first(cfg.NS.IPC, "private")),
-		PidMode:         container.PidMode(cfg.NS.PID),
-		UTSMode:         container.UTSMode(cfg.NS.UTS),
-		UsernsMode:      container.UsernsMode(cfg.NS.User),
+		IpcMode:         first(cfg.NS.IPC, "private"),
+		PidMode:         cfg.NS.PID,
+		UTSMode:         cfg.NS.UTS,
+		UsernsMode:      cfg.NS.User,
 		Privileged:      cfg.Security.Privileged,
 		ReadonlyRootfs:  cfg.ReadOnly,
 		SecurityOpt:     cfg.Security.Opts,
 		ShmSize:         first(cfg.ShmSize, int64(defaultShm)),
 		Sysctls:         cfg.Sysctls,
 		Runtime:         first(cfg.Runtime, "builtin"),
-		Resources:       container.Resources{Devices: []container.DeviceMapping{}},
+		resources:       resources{Devices: []deviceMapping{}},
 	}
 	if h.LogConfig.Config == nil {
 		h.LogConfig.Config = map[string]string{}
@@ -55,19 +49,19 @@ func describeHost(cfg *config.Container) *container.HostConfig {
 		h.Init = &cfg.Init
 	}
 	for _, d := range cfg.Devices {
-		h.Devices = append(h.Devices, container.DeviceMapping{PathOnHost: d.Host, PathInContainer: d.Container, CgroupPermissions: d.Permissions})
+		h.Devices = append(h.Devices, deviceMapping{PathOnHost: d.Host, PathInContainer: d.Container, CgroupPermissions: d.Permissions})
 	}
 	for _, u := range cfg.Ulimits {
-		h.Ulimits = append(h.Ulimits, &units.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
+		h.Ulimits = append(h.Ulimits, ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
 	}
 	for _, m := range cfg.Mounts {
-		addMount(h, m)
+		addMount(&h, m)
 	}
 	return h
 }
 
 // addMount puts a mount where Docker shows it. Anonymous volumes are not shown here.
-func addMount(h *container.HostConfig, m config.Mount) {
+func addMount(h *hostConfig, m config.Mount) {
 	switch {
 	case m.Anonymous:
 	case m.Type == config.MountTmpfs:
@@ -76,7 +70,7 @@ func addMount(h *container.HostConfig, m config.Mount) {
 		}
 		h.Tmpfs[m.Destination] = strings.Join(m.Options, ",")
 	case m.Type == config.MountBind && !m.Create || m.Subpath != "":
-		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.Type(m.Type), Source: m.Source, Target: m.Destination, ReadOnly: m.ReadOnly})
+		h.Mounts = append(h.Mounts, mountRequest{Type: string(m.Type), Source: m.Source, Target: m.Destination, ReadOnly: m.ReadOnly})
 	default:
 		bind := m.Source + ":" + m.Destination
 		if m.ReadOnly {
@@ -84,16 +78,6 @@ func addMount(h *container.HostConfig, m config.Mount) {
 		}
 		h.Binds = append(h.Binds, bind)
 	}
-}
-
-func addresses(words []string) []netip.Addr {
-	list := []netip.Addr{}
-	for _, word := range words {
-		if addr, err := netip.ParseAddr(word); err == nil {
-			list = append(list, addr)
-		}
-	}
-	return list
 }
 
 func orEmpty(list []string) []string {

@@ -4,17 +4,11 @@ import (
 	"strings"
 	"time"
 
-	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
-	"github.com/moby/moby/api/types/image"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	mobystorage "github.com/moby/moby/api/types/storage"
-
 	"ctr/storage"
 )
 
 // describeImage is an image under Docker's names.
-func describeImage(store *storage.Store, img *storage.Image, platform string) (*image.InspectResponse, error) {
+func describeImage(store *storage.Store, img *storage.Image, platform string) (*imageInfo, error) {
 	cfg, err := store.Config(img)
 	if err != nil {
 		return nil, err
@@ -26,24 +20,20 @@ func describeImage(store *storage.Store, img *storage.Image, platform string) (*
 	if err != nil {
 		return nil, err
 	}
-	d := &image.InspectResponse{
+	d := &imageInfo{
 		ID:           "sha256:" + img.ID,
-		RepoTags:     []string{},
-		RepoDigests:  []string{},
 		Author:       cfg.Author,
 		Architecture: cfg.Architecture,
 		Variant:      cfg.Variant,
 		Os:           cfg.OS,
 		Size:         size,
-		RootFS:       image.RootFS{Type: "layers", Layers: cfg.DiffIDs},
-		Metadata:     image.Metadata{LastTagTime: img.Created},
-		GraphDriver:  &mobystorage.DriverData{Name: store.Driver(), Data: imageLayers(store, img)},
-		Config: &dockerspec.DockerOCIImageConfig{
-			ImageConfig: ocispec.ImageConfig{
-				User: cfg.User, Env: cfg.Env, Entrypoint: cfg.Entrypoint, Cmd: cfg.Cmd, WorkingDir: cfg.WorkingDir,
-				Labels: cfg.Labels, StopSignal: cfg.StopSignal, Volumes: set(cfg.Volumes), ExposedPorts: set(cfg.ExposedPorts),
-			},
-			DockerOCIImageConfigExt: dockerspec.DockerOCIImageConfigExt{OnBuild: cfg.OnBuild, Shell: cfg.Shell, Healthcheck: imageHealth(cfg.Healthcheck)},
+		RootFS:       rootFS{Type: "layers", Layers: cfg.DiffIDs},
+		Metadata:     imageMetadata{LastTagTime: img.Created},
+		GraphDriver:  graphDriver{Name: store.Driver(), Data: imageLayers(store, img)},
+		Config: imageConfig{
+			User: cfg.User, Env: cfg.Env, Entrypoint: cfg.Entrypoint, Cmd: cfg.Cmd, WorkingDir: cfg.WorkingDir,
+			Labels: cfg.Labels, StopSignal: cfg.StopSignal, Volumes: set(cfg.Volumes), ExposedPorts: set(cfg.ExposedPorts),
+			OnBuild: cfg.OnBuild, Shell: cfg.Shell, Healthcheck: (*healthcheck)(cfg.Healthcheck),
 		},
 	}
 	if !cfg.Created.IsZero() {
@@ -90,22 +80,12 @@ func imageLayers(store *storage.Store, img *storage.Image) map[string]string {
 	return data
 }
 
-func imageHealth(h *storage.Healthcheck) *dockerspec.HealthcheckConfig {
-	if h == nil {
-		return nil
-	}
-	return &dockerspec.HealthcheckConfig{
-		Test: h.Test, Interval: h.Interval, Timeout: h.Timeout,
-		StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries,
-	}
-}
-
-// set is the form in which image configurations hold lists of names.
-func set(names []string) map[string]struct{} {
+// set makes a nameSet; it is nil for no names.
+func set(names []string) nameSet {
 	if len(names) == 0 {
 		return nil
 	}
-	m := make(map[string]struct{}, len(names))
+	m := make(nameSet, len(names))
 	for _, name := range names {
 		m[name] = struct{}{}
 	}

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"ctr/libpod"
@@ -23,31 +26,56 @@ type found struct {
 
 // choose picks the containers to show, newest first. An error may come with a list
 // of those containers that could be read.
-func (o psOptions) choose(runtime *libpod.Runtime, wanted *psFilter) ([]found, error) {
+func (o psOptions) choose(engine *libpod.Runtime, wanted *psFilter) ([]found, error) {
 	all := o.all || o.last >= 0 || len(o.filters["status"]) > 0 || len(o.filters["exited"]) > 0
-	candidates := runtime.Running
+	candidates := engine.Running
 	if all {
-		candidates = runtime.Containers
+		candidates = engine.Containers
 	}
 	list, unreadable := candidates()
-	var chosen []found
-	for _, c := range list {
-		if o.last >= 0 && len(chosen) == o.last {
-			break
-		}
-		if !wanted.config(c.Config()) {
-			continue
-		}
-		st, err := c.State()
-		if err != nil {
-			unreadable = errors.Join(unreadable, err)
-			continue
-		}
-		if (all || st.Active()) && wanted.state(st) {
-			chosen = append(chosen, found{c, st})
+	list = slices.DeleteFunc(list, func(c *libpod.Container) bool { return !wanted.config(c.Config()) })
+	if o.last >= 0 && !wanted.needsState() {
+		list = list[:min(o.last, len(list))]
+	}
+	if all && o.quiet && o.format == "" && !wanted.needsState() {
+		return withoutStates(list), unreadable
+	}
+	judged, err := withStates(list)
+	chosen := slices.DeleteFunc(judged, func(f found) bool { return !all && !f.state.Active() || !wanted.state(f.state) })
+	if o.last >= 0 {
+		chosen = chosen[:min(o.last, len(chosen))]
+	}
+	return chosen, errors.Join(unreadable, err)
+}
+
+func withoutStates(list []*libpod.Container) []found {
+	all := make([]found, len(list))
+	for i, c := range list {
+		all[i].Container = c
+	}
+	return all
+}
+
+// withStates reads the states on all processors; what cannot be read is left out.
+func withStates(list []*libpod.Container) ([]found, error) {
+	all, errs := withoutStates(list), make([]error, len(list))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(list)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(list); i = next.Add(1) - 1 {
+				all[i].state, errs[i] = list[i].State()
+			}
+		})
+	}
+	wg.Wait()
+	readable := all[:0]
+	for i, f := range all {
+		if errs[i] == nil {
+			readable = append(readable, f)
 		}
 	}
-	return chosen, unreadable
+	return readable, errors.Join(errs...)
 }
 
 // psFilter is the filters of ps with what they refer to looked up.
@@ -62,14 +90,14 @@ type psFilter struct {
 
 var psFilterNames = []string{"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "label!", "name", "network", "publish", "since", "status", "volume"}
 
-func (o psOptions) compile(runtime *libpod.Runtime) (*psFilter, error) {
+func (o psOptions) compile(engine *libpod.Runtime) (*psFilter, error) {
 	if err := o.filters.known(psFilterNames...); err != nil {
 		return nil, err
 	}
 	f := &psFilter{filters: o.filters, volumes: o.filters["volume"]}
 	for name, bound := range map[string]*time.Time{"before": &f.before, "since": &f.since} {
 		for _, container := range o.filters[name] {
-			c, err := runtime.Lookup(container)
+			c, err := engine.Lookup(container)
 			if err != nil {
 				return nil, err
 			}
@@ -143,6 +171,11 @@ func (f *psFilter) state(st state.State) bool {
 		return false
 	}
 	return f.exact("status", string(st.Status)) && f.exact("health", healthOf(st))
+}
+
+// needsState tells whether a filter looks at the state.
+func (f *psFilter) needsState() bool {
+	return len(f.exited)+len(f.filters["status"])+len(f.filters["health"]) > 0
 }
 
 func (f *psFilter) descends(c *config.Container) bool {
