@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"os"
 	"strconv"
 	"strings"
@@ -21,8 +20,7 @@ import (
 type StartOptions struct {
 	Attach     *Streams   // nil: none
 	ExtraFiles []*os.File // become the container's descriptors 3 and up
-	// Notice is told, in one line and once until the next boot, what this machine
-	// lacks and what follows; nil is silence.
+	// Notice is told, in a line each, what this machine lacks and what follows; nil is silence.
 	Notice func(string)
 }
 
@@ -52,7 +50,6 @@ func (c *Container) Start(ctx context.Context, o StartOptions) (*Attachment, err
 	if err != nil {
 		return nil, err
 	}
-	c.r.notice(o.Notice, m.Missing)
 	req := monitor.Request{Op: monitor.OpStart}
 	if o.Attach != nil {
 		req.Attach = o.Attach.attach()
@@ -64,28 +61,18 @@ func (c *Container) Start(ctx context.Context, o StartOptions) (*Attachment, err
 		conn.Close()
 		return nil, c.startError(ctx, err)
 	}
-	c.r.notice(o.Notice, reply.Notices...)
+	if o.Notice != nil {
+		for _, line := range append(reply.Notices, m.Missing) {
+			if line != "" {
+				o.Notice(line)
+			}
+		}
+	}
 	if o.Attach == nil {
 		conn.Close()
 		return nil, nil
 	}
 	return &Attachment{conn: conn, streams: *o.Attach, tty: c.cfg.TTY}, nil
-}
-
-// notice passes on what has not been said since the run directory was made.
-func (r *Runtime) notice(tell func(string), lines ...string) {
-	for _, line := range lines {
-		if line == "" || tell == nil {
-			continue
-		}
-		h := fnv.New64a()
-		h.Write([]byte(line))
-		f, err := os.OpenFile(fmt.Sprintf("%s/said-%x", r.store.Run(), h.Sum64()), os.O_CREATE|os.O_EXCL, 0o600)
-		if err == nil {
-			f.Close()
-			tell(line)
-		}
-	}
 }
 
 // startError adds what the monitor wrote before it died, when it died.

@@ -2,6 +2,8 @@ package state
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -27,6 +29,13 @@ func (e *NameInUseError) Error() string {
 }
 
 func (s *Store) nameFile(name string) string { return filepath.Join(s.data, "names", name) }
+
+// NewID returns a fresh container ID: 64 random hexadecimal digits.
+func NewID() string {
+	var b [32]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
 
 // Create makes the container's directory, calls prepare to fill it, claims the
 // name and commits the configuration. On error nothing is left behind. With
