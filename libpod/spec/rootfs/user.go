@@ -9,12 +9,9 @@ package rootfs
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"ctr/libpod/spec"
 )
@@ -32,9 +29,9 @@ func ResolveUser(root, user string, groupAdd []string) (spec.User, error) {
 	if strings.Contains(groupWord, ":") {
 		return spec.User{}, fmt.Errorf("invalid user %q: it has more than one colon, use name|uid[:group|gid]", user)
 	}
-	dir, err := os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY, 0)
+	dir, err := openRoot(root)
 	if err != nil {
-		return spec.User{}, fmt.Errorf("opening the container's root: %w", err)
+		return spec.User{}, err
 	}
 	defer dir.Close()
 	passwd, err := readBounded(dir, "/etc/passwd")
@@ -126,6 +123,7 @@ func findGroup(word string, group []byte) (uint32, error) {
 // memberships are the groups that list a user.
 func memberships(name string, group []byte) ([]uint32, error) {
 	var gids []uint32
+	seen := map[uint32]bool{}
 	for fields := range entries(group, 4) {
 		if !slices.Contains(strings.Split(fields[3], ","), name) {
 			continue
@@ -134,9 +132,10 @@ func memberships(name string, group []byte) ([]uint32, error) {
 		if err != nil {
 			return nil, fmt.Errorf("group %s in the container's /etc/group: %w", fields[0], err)
 		}
-		if slices.Contains(gids, gid) {
+		if seen[gid] {
 			continue
 		}
+		seen[gid] = true
 		if gids = append(gids, gid); len(gids) > maxGroups {
 			return nil, fmt.Errorf("user %s is in more than %d groups of the container's /etc/group", name, maxGroups)
 		}

@@ -3,7 +3,6 @@ package rootfs
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strings"
 
@@ -20,12 +19,12 @@ func EnsureWorkdir(root, dir string, uid, gid int) error {
 	if dir == "/" || covered(dir) {
 		return nil
 	}
-	rootDir, err := os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY, 0)
+	rootDir, err := openRoot(root)
 	if err != nil {
-		return fmt.Errorf("opening the container's root: %w", err)
+		return err
 	}
 	defer rootDir.Close()
-	existing, err := pathrs.OpenatInRoot(rootDir, dir)
+	existing, err := openInRoot(rootDir, dir)
 	if err == nil {
 		defer existing.Close()
 		if info, err := existing.Stat(); err != nil || !info.IsDir() {
