@@ -28,6 +28,14 @@ func ParseSignal(s string) (syscall.Signal, error) {
 		return syscall.Signal(n), nil
 	}
 	name := strings.TrimPrefix(strings.ToUpper(s), "SIG")
+	switch name { // older names
+	case "CLD":
+		name = "CHLD"
+	case "IOT":
+		name = "ABRT"
+	case "POLL":
+		name = "IO"
+	}
 	if sig := unix.SignalNum("SIG" + name); sig != 0 {
 		return sig, nil
 	}
