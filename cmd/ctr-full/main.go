@@ -10,8 +10,10 @@ import (
 	"go.podman.io/storage/pkg/reexec"
 
 	"ctr/cmd/ctr/verbs"
+	"ctr/libpod"
 	"ctr/libpod/monitor"
 	"ctr/libpod/oci"
+	"ctr/netns/builtin"
 )
 
 func main() {
@@ -19,8 +21,13 @@ func main() {
 		return
 	}
 	oci.MaybeInit()
-	if os.Args[0] == "ctr-monitor" {
+	switch {
+	case os.Args[0] == monitor.Name:
 		verbs.Exit(monitor.Main())
+	case os.Args[0] == libpod.CleanName:
+		verbs.Exit(libpod.CleanMain())
+	case len(os.Args) > 1 && os.Args[1] == "netns-helper":
+		verbs.Exit(builtin.Main(os.Args[2:]))
 	}
 	logrus.SetLevel(logrus.ErrorLevel) // the libraries' warnings are not ours; what fails is returned
 	verbs.Exit(verbs.Main(os.Args, verbs.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, heavy()))

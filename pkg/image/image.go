@@ -26,6 +26,7 @@ import (
 	"go.podman.io/image/v5/signature"
 	"go.podman.io/image/v5/types"
 	"go.podman.io/storage"
+	graphdriver "go.podman.io/storage/drivers"
 	storagetypes "go.podman.io/storage/types"
 
 	"ctr/pkg/userns"
@@ -71,7 +72,7 @@ func open(o storage.StoreOptions, reader *lean.Store) (*Store, error) {
 	if userns.SingleID() {
 		o.GraphDriverOptions = append(o.GraphDriverOptions, "overlay.ignore_chown_errors=true", "vfs.ignore_chown_errors=true")
 	}
-	store, err := storage.GetStore(o)
+	store, err := getStore(o, reader)
 	if err != nil {
 		return nil, fmt.Errorf("opening the image store %s: %w", o.GraphRoot, oneLine(err))
 	}
@@ -81,6 +82,23 @@ func open(o storage.StoreOptions, reader *lean.Store) (*Store, error) {
 	}
 	s.sweep()
 	return s, nil
+}
+
+// getStore opens the store with the driver that readers of it go by, when none is
+// configured: another program may have begun a second store in the same place, as
+// older skopeos do with vfs, and containers/storage then refuses to choose.
+func getStore(o storage.StoreOptions, reader *lean.Store) (storage.Store, error) {
+	configured := o.GraphDriverName != ""
+	if !configured {
+		o.GraphDriverName = reader.Driver()
+	}
+	store, err := storage.GetStore(o)
+	if configured || err == nil || !errors.Is(err, graphdriver.ErrNotSupported) {
+		return store, err
+	}
+	os.Remove(filepath.Join(o.GraphRoot, o.GraphDriverName)) // empty, or not removed
+	o.GraphDriverName = "vfs"
+	return storage.GetStore(o)
 }
 
 // Close releases what the store holds in this process. Nothing is unmounted or
