@@ -71,7 +71,7 @@ func (r *Rootfs) Prepare() error {
 	if int(root.Uid) != os.Geteuid() && os.Geteuid() != 0 {
 		return nil
 	}
-	if err := mkdir(r.Work, 0o700); err != nil {
+	if err := mkdir(r.Work, 0o700); err != nil || exists(r.Upper) {
 		return err
 	}
 	// Made under another name, so that a crash leaves no directory of a wrong mode.
@@ -85,7 +85,7 @@ func (r *Rootfs) Prepare() error {
 	if err := unix.Chmod(temporary, root.Mode&0o7777); err != nil {
 		return fmt.Errorf("preparing the container's root: %w", err)
 	}
-	if err := os.Rename(temporary, r.Upper); err != nil && !exists(r.Upper) {
+	if err := os.Rename(temporary, r.Upper); err != nil {
 		return fmt.Errorf("preparing the container's root: %w", err)
 	}
 	return nil

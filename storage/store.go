@@ -66,6 +66,8 @@ func OpenAt(graphRoot string, additional ...string) (*Store, error) {
 	return s, s.settleDriver(graphRoot)
 }
 
+// settleDriver does as the library: overlay, unless there is none yet and an older
+// program, or one without overlay, made a vfs store.
 func (s *Store) settleDriver(graphRoot string) error {
 	switch s.driver {
 	case "overlay", "vfs":
