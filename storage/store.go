@@ -66,8 +66,8 @@ func OpenAt(graphRoot string, additional ...string) (*Store, error) {
 	return s, s.settleDriver(graphRoot)
 }
 
-// settleDriver does as the library: overlay, unless there is none yet and an older
-// program, or one without overlay, made a vfs store.
+// settleDriver chooses overlay where nothing is configured, as the library does. Until
+// there is such a store it shows a vfs one, which skopeo of older systems makes.
 func (s *Store) settleDriver(graphRoot string) error {
 	switch s.driver {
 	case "overlay", "vfs":
