@@ -14,12 +14,14 @@ const parallel = 16
 
 // eachContainer does something to every named container, several at a time, and
 // prints the names of those where it worked, in the order given, each as soon as
-// those before it are done. One that fails does not keep the others from it.
+// those before it are done. One that fails does not keep the others from it. What
+// processes that were killed left behind is mended on the way out.
 func (p *program) eachContainer(ctx context.Context, names []string, do func(context.Context, *libpod.Container) error) error {
 	runtime, err := libpod.Open()
 	if err != nil {
 		return err
 	}
+	defer runtime.Repair(ctx)
 	return p.eachName(names, func(name string) (string, error) {
 		c, err := runtime.Lookup(name)
 		if err != nil {

@@ -58,6 +58,11 @@ func (p *program) create(ctx context.Context, runtime *libpod.Runtime, o *create
 		return nil, err
 	}
 	c, err := runtime.Create(ctx, cfg)
+	if errors.Is(err, libpod.ErrNameInUse) {
+		// the name may belong to a container of --rm whose monitor was killed
+		runtime.Repair(ctx)
+		c, err = runtime.Create(ctx, cfg)
+	}
 	if err != nil {
 		return nil, err
 	}

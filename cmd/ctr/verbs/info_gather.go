@@ -15,6 +15,7 @@ import (
 	"ctr/libpod"
 	"ctr/libpod/state"
 	"ctr/pkg/userns"
+	"ctr/pkg/version"
 	"ctr/storage"
 )
 
@@ -22,7 +23,7 @@ import (
 func gatherInfo() (systemInfo, error) {
 	info := systemInfo{
 		LoggingDriver: "json-file", DefaultRuntime: "builtin", OSType: "linux", NCPU: runtime.NumCPU(),
-		ServerVersion: Version, KernelVersion: kernelRelease(), OperatingSystem: operatingSystem(),
+		ServerVersion: version.Version, KernelVersion: kernelRelease(), OperatingSystem: operatingSystem(),
 		SecurityOptions: []string{"name=seccomp,profile=builtin"}, Runtimes: map[string]runtimeInfo{"builtin": {}},
 	}
 	info.Name, _ = os.Hostname()

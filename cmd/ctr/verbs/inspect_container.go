@@ -50,7 +50,7 @@ func describe(cfg *config.Container, st state.State, at places) *containerInfo {
 		Created:         cfg.Created.UTC().Format(time.RFC3339Nano),
 		Path:            argv[0],
 		Args:            argv[min(1, len(argv)-1) : len(argv)-1],
-		State:           describeState(st),
+		State:           describeState(cfg, st),
 		Image:           image,
 		ResolvConfPath:  filepath.Join(at.run, "resolv.conf"),
 		HostnamePath:    filepath.Join(at.run, "hostname"),
@@ -71,7 +71,7 @@ func describe(cfg *config.Container, st state.State, at places) *containerInfo {
 	}
 }
 
-func describeState(st state.State) containerState {
+func describeState(cfg *config.Container, st state.State) containerState {
 	s := containerState{
 		Status:     string(st.Status),
 		Running:    st.Active(),
@@ -88,6 +88,12 @@ func describeState(st state.State) containerState {
 		s.Health = &healthState{Status: st.Health.Status, FailingStreak: st.Health.FailingStreak, Log: []healthResult{}}
 		for _, r := range st.Health.Log {
 			s.Health.Log = append(s.Health.Log, healthResult(r))
+		}
+	} else if h := cfg.Health; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
+		// as Docker says of a check that does not run
+		s.Health = &healthState{Status: "unhealthy", Log: []healthResult{}}
+		if st.Status == state.Created {
+			s.Health.Status = "starting"
 		}
 	}
 	return s

@@ -308,3 +308,17 @@ func TestPsShowsTheOthersWhenOneRecordIsDamaged(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestHealthOfWhatDoesNotRun(t *testing.T) {
+	c := someContainer()
+	c.Health = &config.Health{Test: []string{"CMD", "true"}}
+	for status, want := range map[state.Status]string{state.Created: "starting", state.Exited: "unhealthy"} {
+		if got := describeState(c, state.State{Status: status}).Health; got == nil || got.Status != want {
+			t.Errorf("%s: %+v, want %s", status, got, want)
+		}
+	}
+	c.Health.Test = []string{"NONE"}
+	if got := describeState(c, state.State{Status: state.Exited}).Health; got != nil {
+		t.Errorf("a disabled check has a state: %+v", got)
+	}
+}

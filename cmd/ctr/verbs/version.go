@@ -10,15 +10,21 @@ import (
 	"text/tabwriter"
 
 	"ctr/pkg/format"
+	"ctr/pkg/version"
 )
-
-// Version is this program's version; the build may set it.
-var Version = "0.1.0"
 
 // apiVersion is the version of Docker's API whose words these are.
 const apiVersion = "1.50"
 
-func versionLine() string { return fmt.Sprintf("ctr version %s, build %s", Version, recorded().commit) }
+func versionLine() string {
+	line := "ctr version " + version.Version
+	if commit := recorded().commit; commit != unknown {
+		line += ", build " + commit
+	}
+	return line
+}
+
+const unknown = "unknown"
 
 // build is how this program was built.
 type build struct {
@@ -28,7 +34,7 @@ type build struct {
 
 // recorded is what the Go tool wrote into this program.
 func recorded() build {
-	b := build{commit: "unknown", modules: map[string]string{}}
+	b := build{commit: unknown, modules: map[string]string{}}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
@@ -95,7 +101,7 @@ func buildVersion(p *program) *command {
 func newVersionInfo() versionInfo {
 	b := recorded()
 	client := versionHalf{
-		Version: Version, ApiVersion: apiVersion, DefaultAPIVersion: apiVersion, GitCommit: b.commit,
+		Version: version.Version, ApiVersion: apiVersion, DefaultAPIVersion: apiVersion, GitCommit: b.commit,
 		GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH, BuildTime: b.time, Context: "default",
 	}
 	client.Platform.Name = "ctr"
@@ -103,7 +109,7 @@ func newVersionInfo() versionInfo {
 	server.Context, server.DefaultAPIVersion = "", ""
 	server.MinAPIVersion = "1.24"
 	server.KernelVersion = kernelRelease()
-	server.Components = []versionComponent{{Name: "Engine", Version: Version, Details: map[string]string{"GitCommit": b.commit}}}
+	server.Components = []versionComponent{{Name: "Engine", Version: version.Version, Details: map[string]string{"GitCommit": b.commit}}}
 	const libcontainer = "github.com/opencontainers/runc"
 	if v := b.modules[libcontainer]; v != "" {
 		server.Components = append(server.Components, versionComponent{Name: "libcontainer", Version: strings.TrimPrefix(v, "v")})
