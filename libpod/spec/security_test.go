@@ -272,6 +272,9 @@ func TestSecuritySocketcall(t *testing.T) {
 			t.Error("socket is allowed for every family")
 		}
 	}
+	if slices.Contains(p.Architectures, rspec.ArchX32) {
+		t.Error("the profile is translated for x32")
+	}
 	p = build(t, func(in *Input) { in.Config.Platform = "linux/386" }).Linux.Seccomp
 	if _, actions := names(p); len(actions) != 1 || actions[0] != rspec.ActAllow {
 		t.Errorf("--platform linux/386: socketcall %v", actions)

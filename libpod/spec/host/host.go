@@ -14,8 +14,8 @@ import (
 	"ctr/libpod/spec"
 )
 
-// Probe looks at what c asks for, and at nothing else: most containers cost it a few
-// cheap system calls. It runs in the monitor, in the namespaces that the container
+// Probe looks at what every container depends on, by a few cheap system calls, and at
+// what c asks for. It runs in the monitor, in the namespaces that the container
 // will be started from; rootless says that this is a user namespace. Devices that were
 // asked for and are missing are an error.
 func Probe(c *config.Container, rootless bool) (spec.Host, error) {
@@ -32,11 +32,9 @@ func Probe(c *config.Container, rootless bool) (spec.Host, error) {
 		_, err := os.Stat("/dev/mqueue")
 		h.NoMqueue = err != nil
 	}
-	if c.Security.Privileged || len(c.Security.CapAdd) > 0 {
-		h.Capabilities = Capabilities()
-	}
+	h.Capabilities = capabilities()
 	if c.OOMScoreAdj != nil || len(c.Ulimits) > 0 {
-		h.Confined = rootless || Capabilities()&(1<<unix.CAP_SYS_RESOURCE) == 0
+		h.Confined = rootless || h.Capabilities&(1<<unix.CAP_SYS_RESOURCE) == 0
 		h.OOMScoreAdj = oomScoreAdj()
 		h.HardLimits = hardLimits()
 	}
@@ -45,8 +43,8 @@ func Probe(c *config.Container, rootless bool) (spec.Host, error) {
 	return h, err
 }
 
-// Capabilities has bit n set when capability n is in this process's bounding set.
-func Capabilities() uint64 {
+// capabilities has bit n set when capability n is in this process's bounding set.
+func capabilities() uint64 {
 	var set uint64
 	for n := range 64 {
 		has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(n), 0, 0, 0)

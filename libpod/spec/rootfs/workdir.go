@@ -11,9 +11,10 @@ import (
 )
 
 // EnsureWorkdir makes the working directory dir below root when it is missing, as
-// Docker does, owned by uid and gid (the parents it makes are root's). Symbolic links
-// are followed within root and never out of it. What is there already is left as it
-// is, and so are places that the kernel's file systems will cover. Idempotent.
+// Docker does, owned by uid and gid (the parents it makes are root's) where the user
+// namespace has these; with a single id it has not. Symbolic links are followed
+// within root and never out of it. What is there already is left as it is, and so are
+// places that the kernel's file systems will cover. Idempotent.
 func EnsureWorkdir(root, dir string, uid, gid int) error {
 	dir = path.Clean("/" + dir)
 	if dir == "/" || covered(dir) {
@@ -43,7 +44,8 @@ func EnsureWorkdir(root, dir string, uid, gid int) error {
 	if uid == 0 && gid == 0 {
 		return nil
 	}
-	if err := unix.Fchownat(int(made.Fd()), "", uid, gid, unix.AT_EMPTY_PATH); err != nil {
+	err = unix.Fchownat(int(made.Fd()), "", uid, gid, unix.AT_EMPTY_PATH)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("giving the working directory %s to %d:%d: %w", dir, uid, gid, err)
 	}
 	return nil
