@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"go.podman.io/image/v5/docker/reference"
+	"golang.org/x/sys/unix"
 
 	"ctr/cmd/ctr/verbs"
 	"ctr/libpod"
@@ -33,6 +35,9 @@ func withStore(ctx context.Context, do func(context.Context, *image.Store) error
 	if done {
 		verbs.Exit(code)
 	}
+	if os.Getenv("_CONTAINERS_USERNS_CONFIGURED") != "" {
+		dieWithParent()
+	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	store, err := image.Open()
@@ -41,6 +46,13 @@ func withStore(ctx context.Context, do func(context.Context, *image.Store) error
 	}
 	defer store.Close()
 	return do(ctx, store)
+}
+
+// dieWithParent makes this process, the child in the user namespace, end cleanly
+// when the process that the user started is killed.
+func dieWithParent() {
+	runtime.LockOSThread() // the wish is the thread's
+	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGTERM), 0, 0, 0)
 }
 
 // progress shows layers on s.Err, unless quiet. The caller closes it.

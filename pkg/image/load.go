@@ -178,9 +178,34 @@ func layoutNames(annotations map[string]string) ([]reference.Named, error) {
 }
 
 func (l *loading) add(loaded []Loaded, src types.ImageReference, names []reference.Named) ([]Loaded, error) {
-	img, err := l.copyIn(l.ctx, src, names, l.sys, l.o.Progress)
+	img, err := l.copyIn(l.ctx, interruptible{src}, names, l.sys, l.o.Progress)
 	if err != nil {
 		return loaded, truncation(err)
 	}
 	return append(loaded, Loaded{ID: img.ID, Names: names}), nil
+}
+
+// interruptible is an image in an archive whose blobs stop coming when the context
+// of their copy ends; the archives' own readers would read on to the end.
+type interruptible struct{ types.ImageReference }
+
+func (i interruptible) NewImageSource(ctx context.Context, sys *types.SystemContext) (types.ImageSource, error) {
+	source, err := i.ImageReference.NewImageSource(ctx, sys)
+	if err != nil {
+		return nil, err
+	}
+	return interruptibleSource{source}, nil
+}
+
+type interruptibleSource struct{ types.ImageSource }
+
+func (i interruptibleSource) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
+	blob, size, err := i.ImageSource.GetBlob(ctx, info, cache)
+	if err != nil {
+		return nil, 0, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{reading{ctx, blob}, blob}, size, nil
 }

@@ -296,6 +296,24 @@ func TestInterruptedLoadLeavesNothing(t *testing.T) {
 	}
 }
 
+// A copy that is on its way ends at once: by the first progress, long before the layer's end.
+func TestInterruptedCopyLeavesNothing(t *testing.T) {
+	s := newStore(t)
+	p := picture{names: []string{"large:1"}, layers: [][]byte{
+		pack(t, file{name: "small", body: "x"}), pack(t, file{name: "large", body: strings.Repeat("0123456789abcdef", 1<<20)}),
+	}}
+	archive := written(t, p.docker(t))
+	before := s.state(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := s.Load(ctx, LoadOptions{File: archive, Progress: func(e Event) {
+		if e.State == Complete {
+			t.Logf("complete: %s", e.Layer)
+		}
+		cancel()
+	}})
+	mustFailCleanly(t, s, before, err, "interrupted")
+}
+
 func TestSweepRemovesWhatAKilledCopyLeft(t *testing.T) {
 	s := newStore(t)
 	dead, err := s.newWorkdir()
