@@ -145,8 +145,7 @@ func newWorld(t *testing.T) *world {
 	if err := os.WriteFile(w.storageConf, []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("ctr", "import", filepath.Join(w.fixtures, imageName), "busybox:latest")
-	cmd.Path = filepath.Join(w.fixtures, "bin/ctr")
+	cmd := exec.Command(filepath.Join(w.fixtures, "bin/ctr"), "import", filepath.Join(w.fixtures, imageName), "busybox:latest")
 	cmd.Env = append(os.Environ(), w.env(dir)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("importing the test image: %v: %s", err, out)
