@@ -18,24 +18,28 @@ type tail struct {
 // read is found out when it is read for good.
 func (r *reader) seekTail(files []*source, n int) {
 	t := tail{format: r.format}
-	for i, s := range slices.Backward(files) {
-		switch newest := i == len(files)-1; {
-		case s.z != nil && n > 0:
-			n -= t.seekForward(s, n)
-		case s.z == nil && (n > 0 || newest):
-			n -= t.seekBackward(s, n)
-		default:
+	whole := true
+	for _, s := range slices.Backward(files) {
+		var found int
+		switch {
+		case !whole:
 			s.skip()
+		case s.z != nil:
+			found, whole = t.seekForward(s, n)
+		default:
+			found, whole = t.seekBackward(s, n)
 		}
+		n -= found
 	}
 }
 
-// seekBackward puts a plain file at the beginning of its n last lines and returns how
-// many there are. It reads no more of the file than these.
-func (t *tail) seekBackward(s *source, n int) (found int) {
+// seekBackward puts a plain file at the beginning of its n last lines, and returns how
+// many it found and whether that is the whole file, so that the first may have begun
+// in an older one. It reads no more of the file than these lines.
+func (t *tail) seekBackward(s *source, n int) (found int, whole bool) {
 	b := backward{s: s}
 	start := b.begin()
-	for {
+	for whole = true; ; {
 		line, at, ok := b.previous()
 		if !ok {
 			break
@@ -43,6 +47,7 @@ func (t *tail) seekBackward(s *source, n int) (found int) {
 		if t.format.decode(&t.rec, line) {
 			ends := !t.rec.Partial || !t.later[t.rec.Stream]
 			if ends && found >= n {
+				whole = false
 				break
 			}
 			t.later[t.rec.Stream] = true
@@ -53,7 +58,7 @@ func (t *tail) seekBackward(s *source, n int) (found int) {
 		start = at
 	}
 	s.seek(start)
-	return found
+	return found, whole
 }
 
 // backward reads a file's lines from the last to the first.
@@ -115,7 +120,7 @@ func (b *backward) previous() (line []byte, at int64, ok bool) {
 }
 
 // seekForward does the same with a compressed file, which is read twice for it.
-func (t *tail) seekForward(s *source, n int) (found int) {
+func (t *tail) seekForward(s *source, n int) (found int, whole bool) {
 	var (
 		ends []int64 // after each of the last lines, at least n+1 of them
 		open [streams]int64
@@ -151,8 +156,8 @@ func (t *tail) seekForward(s *source, n int) (found int) {
 	slices.Sort(ends)
 	s.rewind()
 	if len(ends) <= n {
-		return len(ends)
+		return len(ends), true
 	}
 	_, _ = io.CopyN(io.Discard, s.z, ends[len(ends)-1-n]) // an error comes again with the next line
-	return n
+	return n, false
 }
