@@ -15,8 +15,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"ctr/libpod/config"
@@ -166,24 +169,43 @@ func isID(s string) bool {
 	return s != ""
 }
 
-// Configs reads every container, newest first. One that cannot be read is left
+// Configs reads the containers ids, newest first. One that cannot be read is left
 // out of the list and its error joined into err; the list is good all the same.
 func (s *Store) Configs(ids []string) (list []*config.Container, err error) {
-	var errs []error
-	for _, id := range ids {
-		c, err := s.Load(id)
+	configs, errs := make([]*config.Container, len(ids)), make([]error, len(ids))
+	parallel(len(ids), func(i int) {
+		c, err := s.Load(ids[i])
 		var gone *NoSuchContainerError
 		switch {
 		case errors.As(err, &gone):
-			s.sweep(id)
+			s.sweep(ids[i])
 		case err != nil:
-			errs = append(errs, err)
+			errs[i] = err
 		default:
+			configs[i] = c
+		}
+	})
+	for _, c := range configs {
+		if c != nil {
 			list = append(list, c)
 		}
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Created.After(list[j].Created) })
 	return list, errors.Join(errs...)
+}
+
+// parallel calls f(0) … f(n-1) on all processors.
+func parallel(n int, f func(int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // Exit is how a container's last run ended.
