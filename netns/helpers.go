@@ -7,16 +7,21 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 )
 
 // startPasta runs pasta(1). The namespace is its standard input, because newer
 // versions close every other descriptor, and its pid file, written when the
 // network is ready, is its standard output, a pipe: nothing is left on disk.
-// Both the 2023 version of Debian 12 and current ones understand these options.
+//
+// A pasta from before August 2024 (Debian 12, Ubuntu 24.04) does not know
+// --map-host-loopback and ends at once. That is wanted: Debian 12's lets crafted
+// packets through to the host's loopback, never tells the container that a
+// connection was refused, and stalls in large transfers.
 func startPasta(ctx context.Context, ns *os.File, l *Link, host hostNetwork, o Options) (*process, error) {
 	path, err := exec.LookPath("pasta")
 	if err != nil {
-		return nil, missingError{Pasta, "Debian: apt install passt"}
+		return nil, missingError{Pasta, "not installed; Debian: apt install passt"}
 	}
 	args := []string{
 		"--foreground", "--quiet",
@@ -26,7 +31,7 @@ func startPasta(ctx context.Context, ns *os.File, l *Link, host hostNetwork, o O
 		"--config-net", "--ns-ifname", Interface, "--ns-mac-addr", l.MAC, "--mtu", strconv.Itoa(l.MTU),
 		"--address", l.Address.String(), "--netmask", strconv.Itoa(l.Prefix.Bits()), "--gateway", l.Gateway.String(),
 		"--dns-forward", l.DNS[0].String(),
-		"--no-map-gw", "--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none",
+		"--map-host-loopback", "none", "--no-map-gw", "--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none",
 	}
 	if host.ipv6 {
 		l.Address6, l.Gateway6 = netip.MustParseAddr("fd63:7472::100"), netip.MustParseAddr("fd63:7472::2")
@@ -39,14 +44,18 @@ func startPasta(ctx context.Context, ns *os.File, l *Link, host hostNetwork, o O
 	}
 	cmd := exec.Command(path, append(args, o.Args...)...)
 	cmd.Dir, cmd.Stdin = o.RunDir, ns
-	return startReady(ctx, Pasta, cmd, func(w *os.File) { cmd.Stdout = w })
+	p, err := startReady(ctx, Pasta, cmd, func(w *os.File) { cmd.Stdout = w })
+	if err != nil && strings.Contains(err.Error(), "map-host-loopback") {
+		return nil, missingError{Pasta, "the one installed is from before August 2024; those are not safe"}
+	}
+	return p, err
 }
 
 // startSlirp runs slirp4netns(1), whose own addresses are the ones that this package promises.
 func startSlirp(ctx context.Context, ns *os.File, l *Link, _ hostNetwork, o Options) (*process, error) {
 	path, err := exec.LookPath("slirp4netns")
 	if err != nil {
-		return nil, missingError{Slirp4netns, "Debian: apt install slirp4netns"}
+		return nil, missingError{Slirp4netns, "not installed; Debian: apt install slirp4netns"}
 	}
 	args := []string{
 		"--configure", "--mtu", strconv.Itoa(l.MTU), "--cidr", l.Prefix.String(), "--macaddress", l.MAC,
@@ -56,7 +65,16 @@ func startSlirp(ctx context.Context, ns *os.File, l *Link, _ hostNetwork, o Opti
 	args = append(append(args, o.Args...), "/proc/self/fd/0", Interface)
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Stdin = o.RunDir, ns
-	return startReady(ctx, Slirp4netns, cmd, func(w *os.File) { cmd.ExtraFiles = []*os.File{w} })
+	p, err := startReady(ctx, Slirp4netns, cmd, func(w *os.File) { cmd.ExtraFiles = []*os.File{w} })
+	if err != nil {
+		return nil, err
+	}
+	if err := guardLoopback(p.pid); err != nil {
+		p.kill()
+		<-p.done
+		return nil, fmt.Errorf("network helper %s: keeping the container from the host's loopback: %w", Slirp4netns, err)
+	}
+	return p, nil
 }
 
 // startBuiltin runs ctr-full as the helper. The device and its addresses exist

@@ -22,7 +22,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -144,6 +143,9 @@ func Connect(ctx context.Context, ns *os.File, o Options) (*Link, error) {
 	}
 	var passed []error
 	for _, h := range starters {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("connecting the network: %w", context.Cause(ctx))
+		}
 		l := host.link(h.name, o.MTU)
 		l.process, err = h.start(ctx, ns, l, host, o)
 		if err == nil {
@@ -201,11 +203,11 @@ func joinLines(errs []error) string {
 	return strings.Join(words, "; ")
 }
 
-// missingError says that a helper is not installed, and how it gets there.
+// missingError says that a helper is not there or of no use, and why.
 type missingError struct{ helper, install string }
 
 func (e missingError) Error() string {
-	return fmt.Sprintf("network helper %s is not installed (%s)", e.helper, e.install)
+	return fmt.Sprintf("network helper %s is not available (%s)", e.helper, e.install)
 }
 
 // checkTun reports why the device that every helper needs cannot be used.
@@ -245,28 +247,3 @@ func (l *Link) Err() error {
 
 // Pid is the helper's process.
 func (l *Link) Pid() int { return l.process.pid }
-
-// tail keeps the last bytes that a helper wrote.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-const tailSize = 2048
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if extra := len(t.buf) - tailSize; extra > 0 {
-		t.buf = append(t.buf[:0], t.buf[extra:]...)
-	}
-	return len(p), nil
-}
-
-// line is what was written, as one line.
-func (t *tail) line() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.Join(strings.FieldsFunc(string(t.buf), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
-}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,7 +24,7 @@ type process struct {
 	killed atomic.Bool
 	done   chan struct{} // closed once it is reaped; err is set then
 	err    error
-	output tail
+	output excerpt
 }
 
 // start runs cmd as a helper that is killed when this process dies. With noCaps
@@ -123,4 +125,34 @@ func startReady(ctx context.Context, name string, cmd *exec.Cmd, attach func(w *
 		return nil, err
 	}
 	return nil, context.Cause(ctx)
+}
+
+// excerpt keeps the first and the last that a helper wrote: the first line of a
+// complaint about an option stands before a long usage text, and the last line of
+// a long life says how it ended.
+type excerpt struct {
+	mu          sync.Mutex
+	first, last []byte
+}
+
+const excerptSize = 1024 // of each
+
+func (e *excerpt) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := min(len(p), excerptSize-len(e.first))
+	e.first = append(e.first, p[:n]...)
+	e.last = append(e.last, p[n:]...)
+	if extra := len(e.last) - excerptSize; extra > 0 {
+		e.last = append(e.last[:0], e.last[extra:]...)
+	}
+	return len(p), nil
+}
+
+// line is what was written, as one line.
+func (e *excerpt) line() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	text := string(e.first) + string(e.last)
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }

@@ -157,6 +157,9 @@ func makeWorld() error {
 	if err := netlink.RouteAdd(route); err != nil {
 		return err
 	}
+	if err := os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0); err != nil {
+		return err
+	}
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}

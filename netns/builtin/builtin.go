@@ -82,6 +82,7 @@ func (n network) serve(fd int) error {
 		return fmt.Errorf("making the link: %w", err)
 	}
 	w := &wire{network: n, device: device, endpoint: endpoint}
+	w.echoes = echoes{wire: w, slots: make(chan struct{}, maxEchoes)}
 	endpoint.Connect(w)
 	s, err := n.stack(endpoint)
 	if err != nil {

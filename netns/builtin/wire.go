@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 
 	"github.com/containers/gvisor-tap-vsock/pkg/tap"
@@ -21,6 +20,7 @@ type wire struct {
 	network
 	device   *os.File
 	endpoint *tap.LinkEndpoint
+	echoes   echoes
 }
 
 // mac is the gateway's. The network has one other host, so it need not be unique.
@@ -32,11 +32,15 @@ func (n network) mac() net.HardwareAddr {
 // DeliverNetworkPacket sends a frame of the stack to the container. A frame that
 // the device does not take is lost, as on any wire.
 func (w *wire) DeliverNetworkPacket(_ tcpip.NetworkProtocolNumber, p *stack.PacketBuffer) {
+	w.write(p.AsSlices()...)
+}
+
+func (w *wire) write(frame ...[]byte) {
 	raw, err := w.device.SyscallConn()
 	if err != nil {
 		return
 	}
-	raw.Control(func(fd uintptr) { unix.Writev(int(fd), p.AsSlices()) })
+	raw.Control(func(fd uintptr) { unix.Writev(int(fd), frame) })
 }
 
 // receive hands the container's frames to the stack until the device is gone.
@@ -62,22 +66,11 @@ func (w *wire) deliver(frame []byte) {
 	if dst := eth.DestinationAddress(); dst != w.endpoint.LinkAddress() && dst != header.EthernetBroadcastAddress {
 		return
 	}
-	if eth.Type() == ipv4.ProtocolNumber && w.falseEcho(frame[header.EthernetMinimumSize:]) {
+	if eth.Type() == ipv4.ProtocolNumber && w.echoes.take(eth) {
 		return
 	}
 	data := buffer.MakeWithData(frame[header.EthernetMinimumSize:])
 	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: data})
 	w.endpoint.DeliverNetworkPacket(eth.Type(), p)
 	p.DecRef()
-}
-
-// falseEcho reports an ICMP packet for a host that is not the helper itself. The
-// stack would answer every ping in that host's name, whether it lives or not.
-func (w *wire) falseEcho(packet []byte) bool {
-	ip := header.IPv4(packet)
-	if len(packet) < header.IPv4MinimumSize || ip.TransportProtocol() != header.ICMPv4ProtocolNumber {
-		return false
-	}
-	dst := netip.AddrFrom4(ip.DestinationAddress().As4())
-	return dst != w.gateway && dst != w.dns
 }
