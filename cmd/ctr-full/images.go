@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"go.podman.io/image/v5/docker/reference"
@@ -40,6 +43,7 @@ func withStore(ctx context.Context, do func(context.Context, *image.Store) error
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	context.AfterFunc(ctx, killUnpackers)
 	store, err := image.Open()
 	if err != nil {
 		return err
@@ -53,6 +57,20 @@ func withStore(ctx context.Context, do func(context.Context, *image.Store) error
 func dieWithParent() {
 	runtime.LockOSThread() // the wish is the thread's
 	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGTERM), 0, 0, 0)
+}
+
+// killUnpackers ends the children of this process, which unpack layers and know of
+// no context; the half layer is removed when they are gone.
+func killUnpackers() {
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range lists {
+		pids, _ := os.ReadFile(list)
+		for _, field := range strings.Fields(string(pids)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	}
 }
 
 // progress shows layers on s.Err, unless quiet. The caller closes it.
