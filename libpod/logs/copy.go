@@ -14,9 +14,11 @@ const (
 	readSize = 64 << 10 // what a pipe holds
 )
 
-// buffers are only held while there is something to read, so that a monitor whose
-// container is silent has none.
-var buffers = sync.Pool{New: func() any { return new([maxLine + readSize]byte) }}
+// buffers are only held while there is something to read or write, so that a monitor
+// whose container is silent has none.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+type buffer [maxLine + readSize]byte
 
 // Copy reads what a container writes to one stream, until its end. Every line goes to
 // d, and before it is complete every byte goes to tee as it came; either may be nil.
@@ -63,9 +65,9 @@ type copier struct {
 	stream Stream
 	driver Driver
 
-	buf   *[maxLine + readSize]byte // nil while there is nothing to read
-	kept  int                       // length of the line that is not complete
-	saved []byte                    // that line, while buf is nil
+	buf   *buffer // nil while there is nothing to read
+	kept  int     // length of the line that is not complete
+	saved []byte  // that line, while buf is nil
 
 	within bool      // a piece of a long line was emitted
 	began  time.Time // when; all pieces of a line have one time, as Docker does it
@@ -110,7 +112,7 @@ func (c *copier) read() (n int, err error) {
 
 func (c *copier) acquire() {
 	if c.buf == nil {
-		c.buf = buffers.Get().(*[maxLine + readSize]byte)
+		c.buf = buffers.Get().(*buffer)
 		copy(c.buf[:], c.saved)
 		c.saved = nil
 	}

@@ -16,7 +16,6 @@ const (
 	// flushSize.
 	flushDelay = 5 * time.Millisecond
 	flushSize  = 64 << 10
-	idleBuffer = 4 << 10 // what may stay allocated while nothing comes
 )
 
 // fileDriver appends records to a file and rotates it.
@@ -26,11 +25,12 @@ type fileDriver struct {
 	path   string
 
 	mu       sync.Mutex
-	f        *os.File // nil once closed
-	size     int64    // of the file
-	rotateAt int64    // size from which the file is rotated
-	torn     bool     // the file ends within a line
-	buf      []byte
+	f        *os.File    // nil once closed
+	size     int64       // of the file
+	rotateAt int64       // size from which the file is rotated
+	torn     bool        // the file ends within a line
+	buf      []byte      // nil while nothing comes
+	pooled   *buffer     // what buf lies in, unless it has outgrown it
 	timer    *time.Timer // calls quiet
 	armed    bool        // something was written less than flushDelay ago
 	stamped  time.Time   // what stamp says
@@ -111,6 +111,10 @@ func (d *fileDriver) Write(stream Stream, t time.Time, line []byte, partial bool
 	if !t.Equal(d.stamped) || d.stamp == nil {
 		d.stamp, d.stamped = d.format.appendStamp(d.stamp[:0], t), t
 	}
+	if d.buf == nil {
+		d.pooled = buffers.Get().(*buffer)
+		d.buf = d.pooled[:0]
+	}
 	d.buf = d.format.appendRecord(d.buf, stream, d.stamp, line, partial)
 	if !d.armed {
 		d.armed = true
@@ -135,8 +139,9 @@ func (d *fileDriver) quiet() {
 		return
 	}
 	d.armed = false
-	if cap(d.buf) > idleBuffer {
-		d.buf = nil
+	if d.pooled != nil {
+		buffers.Put(d.pooled)
+		d.buf, d.pooled = nil, nil
 	}
 }
 

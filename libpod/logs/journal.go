@@ -15,6 +15,9 @@ import (
 // journalSocket is where systemd-journald takes entries in its native protocol.
 var journalSocket = "/run/systemd/journal/socket"
 
+// idleBuffer is what may stay allocated while nothing comes.
+const idleBuffer = 4 << 10
+
 // journal sends each line as an entry with Docker's fields.
 type journal struct {
 	fields []byte // those that every entry has
