@@ -123,13 +123,14 @@ func (c *child) alive() bool {
 // execPatience bounds how long executed looks for a process that changed its name:
 // far longer than execve takes, and reached only by a program that happens to have
 // the runtime's own name.
-const execPatience = 20 * time.Millisecond
+const execPatience = time.Second
 
 // executed waits until the process, just released to execute program, has done so,
 // and returns the error when the kernel refused. The runtimes report that to nobody
 // but the process's own standard error, because their channels are closed by then.
 func (c *child) executed(program string) error {
-	for pause, deadline := 20*time.Microsecond, time.Now().Add(execPatience); time.Now().Before(deadline); pause *= 2 {
+	pause := 20 * time.Microsecond
+	for deadline := time.Now().Add(execPatience); time.Now().Before(deadline); pause = min(2*pause, 5*time.Millisecond) {
 		if now := comm(c.pid); len(now) > 0 && !bytes.Equal(now, c.comm) {
 			return nil
 		}

@@ -148,7 +148,8 @@ func testExecMany(t *testing.T, r *rig) {
 	all.Wait()
 }
 
-// testSeccomp denies kill(2) to the first process and to exec'd ones.
+// testSeccomp tries Docker's profile, and one that denies mkdir(2), on the first
+// process and on an exec'd one, with and without no_new_privs.
 func testSeccomp(t *testing.T, r *rig) {
 	deny := func(s *rspec.Spec) {
 		s.Linux.Seccomp = &rspec.LinuxSeccomp{
@@ -156,14 +157,25 @@ func testSeccomp(t *testing.T, r *rig) {
 			Syscalls:      []rspec.LinuxSyscall{{Names: []string{"mkdir", "mkdirat"}, Action: rspec.ActErrno}},
 		}
 	}
-	const try = "ln -s busybox /tmp/mkdir 2>/dev/null; busybox mkdir /tmp/denied"
-	spec := newSpec(t, "sh", "-c", try)
-	deny(spec)
-	if _, stderr, exit := r.run(spec); exit.Code == 0 || !strings.Contains(stderr, "not permitted") {
-		t.Errorf("the first process: %+v, %q", exit, stderr)
-	}
-	if _, stderr, exit := r.execute(r.idle(deny), process(t, "sh", "-c", try)); exit.Code == 0 || !strings.Contains(stderr, "not permitted") {
-		t.Errorf("an exec'd process: %+v, %q", exit, stderr)
+	dockers := func(*rspec.Spec) {}
+	for _, c := range []struct {
+		name, command string
+		profile       func(*rspec.Spec)
+	}{
+		{"deny list", "busybox mkdir /tmp/denied", deny},
+		{"Docker's", "busybox unshare -U true", dockers},
+	} {
+		for _, noNewPrivs := range []bool{false, true} {
+			spec := newSpec(t, "sh", "-c", c.command)
+			spec.Process.NoNewPrivileges = noNewPrivs
+			c.profile(spec)
+			if _, stderr, exit := r.run(spec); exit.Code == 0 || !strings.Contains(stderr, "not permitted") {
+				t.Errorf("%s, the first process: %+v, %q", c.name, exit, stderr)
+			}
+			if _, stderr, exit := r.execute(r.idle(c.profile), spec.Process); exit.Code == 0 || !strings.Contains(stderr, "not permitted") {
+				t.Errorf("%s, an exec'd process: %+v, %q", c.name, exit, stderr)
+			}
+		}
 	}
 }
 

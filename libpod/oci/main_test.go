@@ -82,15 +82,18 @@ func runInside(t testing.TB, who *syscall.Credential, args ...string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(home) })
-	program := filepath.Join(home, "oci.test")
-	tmp := filepath.Join(home, "tmp")
-	copyFile(t, "/proc/self/exe", program, 0o755)
-	if err := os.Mkdir(tmp, 0o700); err != nil {
-		t.Fatal(err)
-	}
 	if err := os.Chmod(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	// libcontainer protects the program by an overlay of its directory, which must
+	// not hold the directory of the containers' state.
+	program, tmp := filepath.Join(home, "bin", "oci.test"), filepath.Join(home, "tmp")
+	for dir, mode := range map[string]os.FileMode{filepath.Dir(program): 0o755, tmp: 0o700} {
+		if err := os.Mkdir(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copyFile(t, "/proc/self/exe", program, 0o755)
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if who != nil {
 		attr = &syscall.SysProcAttr{Credential: who}
