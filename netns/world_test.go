@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,6 +50,7 @@ func TestMain(m *testing.M) {
 	case "enter":
 		err = enter()
 	case "namespaces": // in ctr's user namespace, where network namespaces may be made
+		unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 		c := as("world", os.Args[1:]...)
 		c.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS
 		err = c.Run()
@@ -109,9 +111,10 @@ func prepare() error {
 }
 
 func enter() error {
+	runtime.LockOSThread() // the child asks to die with the thread that made it
+	os.Setenv(roleEnv, "namespaces")
 	pid, _, err := userns.Command{
-		Args: os.Args, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-		Env: append(os.Environ(), roleEnv+"=namespaces"),
+		Args: os.Args, Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 	}.Spawn()
 	if err != nil {
 		return err
