@@ -26,7 +26,6 @@ import (
 	"go.podman.io/image/v5/signature"
 	"go.podman.io/image/v5/types"
 	"go.podman.io/storage"
-	graphdriver "go.podman.io/storage/drivers"
 	storagetypes "go.podman.io/storage/types"
 
 	"ctr/pkg/userns"
@@ -72,7 +71,7 @@ func open(o storage.StoreOptions, reader *lean.Store) (*Store, error) {
 	if userns.SingleID() {
 		o.GraphDriverOptions = append(o.GraphDriverOptions, "overlay.ignore_chown_errors=true", "vfs.ignore_chown_errors=true")
 	}
-	store, err := getStore(o, reader)
+	store, err := storage.GetStore(chooseDriver(o, reader))
 	if err != nil {
 		return nil, fmt.Errorf("opening the image store %s: %w", o.GraphRoot, oneLine(err))
 	}
@@ -84,21 +83,20 @@ func open(o storage.StoreOptions, reader *lean.Store) (*Store, error) {
 	return s, nil
 }
 
-// getStore opens the store with the driver that readers of it go by, when none is
-// configured: another program may have begun a second store in the same place, as
-// older skopeos do with vfs, and containers/storage then refuses to choose.
-func getStore(o storage.StoreOptions, reader *lean.Store) (storage.Store, error) {
-	configured := o.GraphDriverName != ""
-	if !configured {
+// chooseDriver settles, when none is configured, for the driver that readers of the
+// store go by: another program may have begun a second store in the same place, as
+// older skopeos do with vfs, and containers/storage then refuses to choose. A new
+// store gets overlay if the place can hold it, else vfs.
+func chooseDriver(o storage.StoreOptions, reader *lean.Store) storage.StoreOptions {
+	if o.GraphDriverName != "" {
+		return o
+	}
+	if _, err := os.Stat(filepath.Join(o.GraphRoot, reader.Driver()+"-images")); err == nil {
 		o.GraphDriverName = reader.Driver()
+	} else if len(o.GraphDriverPriority) == 0 {
+		o.GraphDriverPriority = []string{"overlay", "vfs"}
 	}
-	store, err := storage.GetStore(o)
-	if configured || err == nil || !errors.Is(err, graphdriver.ErrNotSupported) {
-		return store, err
-	}
-	os.Remove(filepath.Join(o.GraphRoot, o.GraphDriverName)) // empty, or not removed
-	o.GraphDriverName = "vfs"
-	return storage.GetStore(o)
+	return o
 }
 
 // Close releases what the store holds in this process. Nothing is unmounted or
