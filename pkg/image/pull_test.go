@@ -239,3 +239,19 @@ func TestTags(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPolicy(t *testing.T) {
+	s, r, ctx := newStore(t), newRegistry(t), context.Background()
+	r.put(t, "app", "1", simple(t))
+	before := s.state(t)
+	s.system.SignaturePolicyPath = written(t, []byte(`{"default":[{"type":"reject"}]}`))
+	_, err := s.Pull(ctx, r.host()+"/app:1", PullOptions{})
+	mustFailCleanly(t, s, before, err, "rejected by policy")
+	s.system.SignaturePolicyPath = written(t, []byte(`{`))
+	_, err = s.Pull(ctx, r.host()+"/app:1", PullOptions{})
+	mustFailCleanly(t, s, before, err, "reading policy.json")
+	s.system.SignaturePolicyPath = filepath.Join(t.TempDir(), "missing")
+	if _, err := s.Pull(ctx, r.host()+"/app:1", PullOptions{}); err != nil {
+		t.Errorf("without a policy.json: %v", err)
+	}
+}
