@@ -88,24 +88,53 @@ func (a *Attachment) Wait(ctx context.Context) (state.Exit, error) {
 	return exit, err
 }
 
+// started asks the monitor to start the container and waits for its reply. The
+// container may write before the reply is there.
+func (a *Attachment) started(req monitor.Request) (monitor.Reply, error) {
+	if err := a.conn.SendJSON(monitor.KindRequest, req); err != nil {
+		return monitor.Reply{}, err
+	}
+	for {
+		kind, p, err := a.conn.Receive()
+		if err != nil {
+			return monitor.Reply{}, &monitor.Fault{Kind: monitor.FaultGone, Message: "the container's monitor is gone"}
+		}
+		if kind == monitor.KindReply {
+			return monitor.ParseReply(p)
+		}
+		if err := a.output(kind, p); err != nil {
+			return monitor.Reply{}, err
+		}
+	}
+}
+
 func (a *Attachment) receive() (state.Exit, error) {
 	for {
 		kind, p, err := a.conn.Receive()
 		if err != nil {
 			return state.Exit{}, &Error{ErrUnknownExit, "exit status unknown: the container's monitor is gone"}
 		}
-		switch kind {
-		case monitor.KindStdout:
-			_, err = a.streams.Stdout.Write(p)
-		case monitor.KindStderr:
-			_, err = a.streams.Stderr.Write(p)
-		case monitor.KindExit:
+		if kind == monitor.KindExit {
 			return known(monitor.ParseExit(p))
 		}
-		if err != nil && !errors.Is(err, syscall.EPIPE) {
-			return state.Exit{}, fmt.Errorf("writing the container's output: %w", err)
+		if err := a.output(kind, p); err != nil {
+			return state.Exit{}, err
 		}
 	}
+}
+
+// output writes what the container wrote. A reader of ours that is gone stops nothing.
+func (a *Attachment) output(kind monitor.Kind, p []byte) (err error) {
+	switch kind {
+	case monitor.KindStdout:
+		_, err = a.streams.Stdout.Write(p)
+	case monitor.KindStderr:
+		_, err = a.streams.Stderr.Write(p)
+	}
+	if err != nil && !errors.Is(err, syscall.EPIPE) {
+		return fmt.Errorf("writing the container's output: %w", err)
+	}
+	return nil
 }
 
 // known turns an unknown exit status into an error.

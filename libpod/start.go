@@ -56,7 +56,11 @@ func (c *Container) Start(ctx context.Context, o StartOptions) (*Attachment, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	reply, err := conn.Ask(req)
+	a := &Attachment{conn: conn, tty: c.cfg.TTY}
+	if o.Attach != nil {
+		a.streams = *o.Attach
+	}
+	reply, err := a.started(req)
 	if err != nil {
 		conn.Close()
 		return nil, c.startError(ctx, err)
@@ -72,7 +76,7 @@ func (c *Container) Start(ctx context.Context, o StartOptions) (*Attachment, err
 		conn.Close()
 		return nil, nil
 	}
-	return &Attachment{conn: conn, streams: *o.Attach, tty: c.cfg.TTY}, nil
+	return a, nil
 }
 
 // startError adds what the monitor wrote before it died, when it died.

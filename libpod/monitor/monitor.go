@@ -198,8 +198,8 @@ func (m *Monitor) neverRan(err error) state.Exit {
 	return state.Exit{Code: code, Error: err.Error(), FinishedAt: time.Now()}
 }
 
-// start runs the container's process. The reply goes to conn, when there is one,
-// before the first output can.
+// start runs the container's process and says so to conn, when there is one; output
+// may reach the client before that.
 func (m *Monitor) start(conn *Conn) error {
 	p, err := m.stdio.open(m.extra)
 	if err != nil {
@@ -216,18 +216,14 @@ func (m *Monitor) start(conn *Conn) error {
 		p.close()
 		return err
 	}
-	if conn != nil {
-		conn.sending.Lock()
-		defer conn.sending.Unlock()
-	}
 	if err := run.container.Start(context.Background()); err != nil {
 		run.kill()
 		m.stdio.drain(p)
 		return err
 	}
 	if conn != nil {
-		b, _ := json.Marshal(Reply{Pid: run.container.Pid(), Notices: m.root.notices})
-		_ = conn.sendLocked(KindReply, b, nil) // a client that died is no reason to stop
+		// a client that died is no reason to stop
+		_ = conn.SendJSON(KindReply, Reply{Pid: run.container.Pid(), Notices: m.root.notices})
 	}
 	m.store.Log(m.event("start", nil))
 	go m.follow(run, p)

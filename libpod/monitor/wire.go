@@ -172,10 +172,6 @@ func (c *Conn) Close() error {
 func (c *Conn) Send(k Kind, p []byte, files ...*os.File) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	return c.sendLocked(k, p, files)
-}
-
-func (c *Conn) sendLocked(k Kind, p []byte, files []*os.File) error {
 	var oob []byte
 	if len(files) > 0 {
 		fds := make([]int, len(files))
@@ -285,14 +281,19 @@ func (c *Conn) Ask(req Request, files ...*os.File) (Reply, error) {
 
 // ReceiveReply waits for the reply to a request that was sent.
 func (c *Conn) ReceiveReply() (Reply, error) {
-	var r Reply
 	kind, p, err := c.Receive()
 	if err != nil {
-		return r, c.lost(err)
+		return Reply{}, c.lost(err)
 	}
 	if kind != KindReply {
-		return r, fmt.Errorf("the container's monitor sent message %d instead of a reply", kind)
+		return Reply{}, fmt.Errorf("the container's monitor sent message %d instead of a reply", kind)
 	}
+	return ParseReply(p)
+}
+
+// ParseReply reads the payload of a Reply frame; a fault in it is returned as the error.
+func ParseReply(p []byte) (Reply, error) {
+	var r Reply
 	if err := json.Unmarshal(p, &r); err != nil {
 		return r, fmt.Errorf("reading the monitor's reply: %w", err)
 	}
@@ -302,6 +303,7 @@ func (c *Conn) ReceiveReply() (Reply, error) {
 	return r, nil
 }
 
+// lost is the error of a connection on which nothing more comes.
 func (c *Conn) lost(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		return &Fault{Kind: FaultGone, Message: "the container's monitor is gone"}
