@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -47,6 +48,20 @@ func TestAsUserWithOneID(t *testing.T) {
 	runInside(t, &syscall.Credential{Uid: 65534, Gid: 65534}, "-test.run=^TestSuite$")
 }
 
+// TestAsUserWithCgroup has a delegated cgroup of version 2, as a systemd user session
+// gives it.
+func TestAsUserWithCgroup(t *testing.T) {
+	who := ordinaryUser(t)
+	delegate := fmt.Sprintf("mount -t cgroup2 cgroup2 /sys/fs/cgroup && cd /sys/fs/cgroup && mkdir -p %[1]s/own && chown -R %[2]d %[1]s && echo $$ > %[1]s/own/cgroup.procs && cd / && exec setpriv --reuid %[2]d --regid %[3]d --clear-groups \"$0\" \"$@\"",
+		delegated, who.Uid, who.Gid)
+	t.Cleanup(func() {
+		for _, dir := range []string{"/own", ""} {
+			_ = os.Remove("/sys/fs/cgroup/unified/" + delegated + dir)
+		}
+	})
+	runInsideBy(t, []string{"sh", "-c", delegate}, who, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}, "-test.run=^TestDelegated$")
+}
+
 func ordinaryUser(t testing.TB) *syscall.Credential {
 	t.Helper()
 	needRoot(t)
@@ -76,6 +91,17 @@ func needRoot(t testing.TB) {
 // namespace of its own).
 func runInside(t testing.TB, who *syscall.Credential, args ...string) {
 	t.Helper()
+	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if who != nil {
+		attr = &syscall.SysProcAttr{Credential: who}
+	}
+	runInsideBy(t, nil, who, attr, args...)
+}
+
+// runInsideBy is runInside through a command that prepares something and executes
+// its arguments.
+func runInsideBy(t testing.TB, by []string, who *syscall.Credential, attr *syscall.SysProcAttr, args ...string) {
+	t.Helper()
 	needRoot(t)
 	home, err := os.MkdirTemp("/tmp", "oci-test-")
 	if err != nil {
@@ -94,9 +120,7 @@ func runInside(t testing.TB, who *syscall.Credential, args ...string) {
 		}
 	}
 	copyFile(t, "/proc/self/exe", program, 0o755)
-	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if who != nil {
-		attr = &syscall.SysProcAttr{Credential: who}
 		if err := os.Chown(tmp, int(who.Uid), int(who.Gid)); err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +130,8 @@ func runInside(t testing.TB, who *syscall.Credential, args ...string) {
 		args = append(args, "-test.v")
 	}
 	var out bytes.Buffer
-	cmd := exec.Command(program, args...)
+	words := slices.Concat(by, []string{program}, args)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Env = []string{insideEnv + "=1", "HOME=" + home, "TMPDIR=" + tmp, "PATH=" + os.Getenv("PATH")}
 	cmd.Dir = home
 	cmd.Stdout, cmd.Stderr = &out, &out

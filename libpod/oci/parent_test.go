@@ -49,8 +49,19 @@ func testKilledParent(t *testing.T, r *rig) {
 			parent.Process.Kill()
 			parent.Wait()
 			eventually(t, "the container is gone", func() bool { return zombie(pid) })
+			removeCgroups(fmt.Sprintf("parent-%d", parent.Process.Pid))
 		})
 	}
+}
+
+// removeCgroups removes what a killed parent could not.
+func removeCgroups(name string) {
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Name() == name {
+			_ = os.Remove(path)
+		}
+		return nil
+	})
 }
 
 func eventually(t *testing.T, what string, true func() bool) {
