@@ -29,6 +29,7 @@ import (
 	"ctr/libpod/oci"
 	"ctr/libpod/state"
 	"ctr/pkg/paths"
+	"ctr/storage"
 )
 
 // Name is argv[0] of a monitor; argv[1] is the container's ID and argv[2] the
@@ -68,6 +69,7 @@ type Monitor struct {
 	connections  sync.WaitGroup
 	stopListener func()
 	resting      *time.Timer // see rest
+	trash        string      // what is left of a container that was removed
 }
 
 // Main is the whole life of a monitor; it returns the process's exit code.
@@ -163,6 +165,7 @@ func (m *Monitor) live(conn *Conn, req Request) int {
 	if err != nil {
 		m.finish(m.neverRan(err))
 		refuse(conn, err)
+		m.clearTrash()
 		return 1
 	}
 	m.connections.Add(1)
@@ -343,7 +346,7 @@ func (m *Monitor) finish(exit state.Exit) {
 	}
 	var err error
 	if m.cfg.AutoRemove {
-		err = m.remove()
+		m.trash, err = m.remove()
 	} else {
 		err = m.store.WriteExit(m.cfg.ID, exit, true)
 	}
@@ -355,18 +358,29 @@ func (m *Monitor) finish(exit state.Exit) {
 	close(m.done)
 }
 
-// farewell sends the exit status to everyone who waits and lets them go.
+// farewell sends the exit status to everyone who waits and lets them go. What is left
+// of a container that was removed is cleared away after that: nobody sees it any more.
 func (m *Monitor) farewell(exit state.Exit) {
 	b, _ := json.Marshal(exit)
 	for _, c := range m.stdio.clientsNow() {
 		_ = c.conn.Send(KindExit, b)
 		c.conn.Close()
 	}
+	m.clearTrash()
 	gone := make(chan struct{})
 	go func() { m.connections.Wait(); close(gone) }()
 	select {
 	case <-gone:
 	case <-time.After(time.Second):
+	}
+}
+
+func (m *Monitor) clearTrash() {
+	if m.trash == "" {
+		return
+	}
+	if err := storage.RemoveTree(m.trash); err != nil {
+		fmt.Fprintln(os.Stderr, err) // the next command that changes something tries again
 	}
 }
 

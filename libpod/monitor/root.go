@@ -264,11 +264,10 @@ func (r *root) close() {
 	}
 }
 
-// remove makes the container vanish (--rm) and clears its files away.
-func (m *Monitor) remove() error {
-	trash, err := m.store.Discard(m.cfg.ID)
-	if err != nil {
-		return err
+// remove makes the container vanish (--rm). Its files are left at the returned path.
+func (m *Monitor) remove() (trash string, err error) {
+	if trash, err = m.store.Discard(m.cfg.ID); err != nil {
+		return "", err
 	}
 	m.store.Log(m.event("destroy", nil))
 	volumes := volume.Open(m.store.Data())
@@ -279,7 +278,7 @@ func (m *Monitor) remove() error {
 			}
 		}
 	}
-	return errors.Join(err, storage.RemoveTree(trash))
+	return trash, err
 }
 
 func (r *root) network() *state.Network {
