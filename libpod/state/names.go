@@ -45,19 +45,16 @@ func (s *Store) Create(c *config.Container, durable bool, prepare func(dir strin
 	if err := s.makeDirs(); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	lock, err := s.begin(dir)
+	if err != nil {
 		return fmt.Errorf("creating container %q: %w", c.Name, err)
 	}
+	defer lock.Close()
 	defer func() {
 		if err != nil {
 			os.RemoveAll(dir)
 		}
 	}()
-	lock, err := tryLock(filepath.Join(dir, "lock"), true)
-	if err != nil {
-		return fmt.Errorf("creating container %q: %w", c.Name, err)
-	}
-	defer lock.Close()
 	if err := prepare(dir); err != nil {
 		return err
 	}
@@ -72,6 +69,44 @@ func (s *Store) Create(c *config.Container, durable bool, prepare func(dir strin
 		return errors.Join(atomicfile.SyncDir(filepath.Dir(dir)), atomicfile.SyncDir(filepath.Join(s.data, "names")))
 	}
 	return nil
+}
+
+// begin makes a container's directory and locks it, in one step as far as sweep
+// can see.
+func (s *Store) begin(dir string) (lock *os.File, err error) {
+	all, err := s.lockContainers(unix.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	defer all.Close()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err = tryLock(filepath.Join(dir, "lock"), true)
+	if err != nil {
+		os.RemoveAll(dir)
+	}
+	return lock, err
+}
+
+// lockContainers locks the directory of all containers for the moment in which a
+// new one's lock does not exist yet: shared to make one, exclusive to look for
+// those that were never finished.
+func (s *Store) lockContainers(how int) (*os.File, error) {
+	dir, err := os.Open(filepath.Join(s.data, "containers"))
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(dir.Fd()), how)
+		if err == nil {
+			return dir, nil
+		}
+		if err != unix.EINTR {
+			dir.Close()
+			return nil, fmt.Errorf("locking %s: %w", dir.Name(), err)
+		}
+	}
 }
 
 func (s *Store) makeDirs() error {
@@ -145,27 +180,21 @@ func (s *Store) sweep(id string) bool {
 	if _, err := os.Stat(s.Dir(id)); errors.Is(err, os.ErrNotExist) {
 		return true
 	}
-	lock, err := tryLock(filepath.Join(s.Dir(id), "lock"), false)
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	all, err := s.lockContainers(unix.LOCK_EX)
+	if err != nil {
 		return false
-	case err == nil:
+	}
+	defer all.Close()
+	lock, err := tryLock(filepath.Join(s.Dir(id), "lock"), false)
+	if err == nil {
 		defer lock.Close()
-	case time.Since(modTime(s.Dir(id))) < time.Minute: // just made, not locked yet
+	} else if !errors.Is(err, os.ErrNotExist) {
 		return false
 	}
 	if _, err := os.Stat(s.configFile(id)); err == nil {
 		return false
 	}
 	return os.RemoveAll(s.Dir(id)) == nil
-}
-
-func modTime(path string) time.Time {
-	st, err := os.Stat(path)
-	if err != nil {
-		return time.Time{}
-	}
-	return st.ModTime()
 }
 
 // Rename gives container c another name. The caller holds the container's lock.
@@ -222,13 +251,16 @@ func (s *Store) nameOf(id string) string {
 	return ""
 }
 
-// Trash lists what is left to remove of containers that are gone.
+// Trash lists what is left to remove of containers that are gone. What was put there
+// within the last second is being removed by whoever put it there.
 func (s *Store) Trash() []string {
 	entries, _ := os.ReadDir(filepath.Join(s.data, "trash"))
 	paths := make([]string, 0, len(entries))
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".") {
-			paths = append(paths, filepath.Join(s.data, "trash", e.Name()))
+		path := filepath.Join(s.data, "trash", e.Name())
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) == nil && time.Since(time.Unix(st.Ctim.Unix())) > time.Second {
+			paths = append(paths, path)
 		}
 	}
 	return paths

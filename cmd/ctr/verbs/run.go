@@ -61,7 +61,6 @@ func (p *program) runContainer(ctx context.Context, o *createOptions) error {
 		fmt.Fprintln(p.Out, c.ID())
 		return nil
 	}
-	go runtime.Repair(ctx)
 	s := session{tty: o.tty, stdin: attach.Stdin}
 	if o.sigProxy {
 		s.signal = a.Signal
