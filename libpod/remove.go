@@ -24,20 +24,7 @@ type RemoveOptions struct {
 
 // Remove ends the container's existence. Its name is free at once.
 func (c *Container) Remove(ctx context.Context, o RemoveOptions) error {
-	st, err := c.State()
-	if err != nil && !o.Force {
-		return err
-	}
-	if st.Active() {
-		if !o.Force {
-			return &Error{ErrRunning, fmt.Sprintf("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+c.cfg.Name)}
-		}
-		now := 0
-		if err := c.Stop(ctx, StopOptions{Signal: syscall.SIGKILL, Timeout: &now}); err != nil {
-			return err
-		}
-	}
-	lock, err := c.r.store.Lock(ctx, c.cfg.ID)
+	lock, err := c.lockAtRest(ctx, o.Force)
 	if KindOf(err) == ErrNoSuchContainer && (o.Force || c.cfg.AutoRemove) {
 		return nil // its --rm was faster
 	}
@@ -45,9 +32,6 @@ func (c *Container) Remove(ctx context.Context, o RemoveOptions) error {
 		return kinded(err)
 	}
 	defer lock.Close()
-	if st, err := c.State(); err == nil && st.Active() {
-		return &Error{ErrRunning, fmt.Sprintf("cannot remove container %q: it was started again", "/"+c.cfg.Name)}
-	}
 	trash, err := c.r.store.Discard(c.cfg.ID)
 	if err != nil {
 		return err
@@ -57,6 +41,33 @@ func (c *Container) Remove(ctx context.Context, o RemoveOptions) error {
 		err = c.r.removeAnonymous(c.cfg)
 	}
 	return errors.Join(err, c.r.removeTree(trash))
+}
+
+// lockAtRest locks the container while nothing of it runs, which with force it sees
+// to, as often as a start comes in between.
+func (c *Container) lockAtRest(ctx context.Context, force bool) (*os.File, error) {
+	for {
+		lock, err := c.r.store.Lock(ctx, c.cfg.ID)
+		if err != nil {
+			return nil, err
+		}
+		st, err := c.State()
+		switch {
+		case err != nil && !force:
+			lock.Close()
+			return nil, err
+		case err != nil || !st.Active():
+			return lock, nil
+		}
+		lock.Close()
+		if !force {
+			return nil, &Error{ErrRunning, fmt.Sprintf("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+c.cfg.Name)}
+		}
+		now := 0
+		if err := c.Stop(ctx, StopOptions{Signal: syscall.SIGKILL, Timeout: &now}); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (r *Runtime) removeAnonymous(cfg *config.Container) error {
