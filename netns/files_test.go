@@ -1,10 +1,15 @@
 package netns
 
 import (
+	"errors"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"ctr/libpod/config"
 )
@@ -132,6 +137,49 @@ func TestSubnet(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNew checks that no thread stays behind in a new namespace, the main one least of all.
+func TestNew(t *testing.T) {
+	own := namespaces(t)
+	for range 50 {
+		ns, err := New()
+		if errors.Is(err, syscall.EPERM) {
+			t.Skip("needs to be root, or root in a user namespace")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var up string
+		if err := inNamespace(ns, func() error {
+			flags, err := os.ReadFile("/proc/thread-self/net/dev")
+			up = string(flags)
+			return err
+		}); err != nil || !strings.Contains(up, "lo:") || strings.Contains(up, "eth0:") {
+			t.Errorf("%v: %s", err, up)
+		}
+		ns.Close()
+	}
+	for got := namespaces(t); len(got) > 1 || got[0] != own[0]; got = namespaces(t) {
+		time.Sleep(time.Millisecond) // the last threads may still be ending; go test's limit ends this
+	}
+}
+
+// namespaces lists the network namespaces of this process's threads, without repetition.
+func namespaces(t *testing.T) []string {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/task/*/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, l := range links {
+		if ns, err := os.Readlink(l); err == nil {
+			found = append(found, ns)
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 func TestUnknownHelper(t *testing.T) {

@@ -3,10 +3,8 @@ package netns
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -19,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 
 	"ctr/libpod/config"
 )
@@ -45,6 +43,7 @@ func TestSuite(t *testing.T) {
 		suite(t, Pasta)
 	})
 	t.Run("best", testBest)
+	t.Run("no device", testNoDevice)
 }
 
 func suite(t *testing.T, helper string) {
@@ -68,6 +67,19 @@ func suite(t *testing.T, helper string) {
 	t.Run("tcp", func(t *testing.T) {
 		if got := mustInContainer(t, ns, "echo", "tcp", net.JoinHostPort(host, "7")); got != "hello" {
 			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("ipv6", func(t *testing.T) {
+		if !l.Address6.IsValid() {
+			t.Skip("this helper, or this machine, has no IPv6")
+		}
+		if got := mustInContainer(t, ns, "echo", "tcp", net.JoinHostPort(hostAddress6, "7")); got != "hello" {
+			t.Errorf("got %q", got)
+		}
+		for _, to := range []string{l.Gateway6.String(), "::ffff:127.0.0.1", "::1"} {
+			if _, err := inContainer(ns, "dial", net.JoinHostPort(to, "80")); err == nil {
+				t.Errorf("the host's loopback is reached through %s", to)
+			}
 		}
 	})
 	t.Run("udp", func(t *testing.T) {
@@ -132,96 +144,6 @@ func connect(t *testing.T, helper string) (*os.File, *Link) {
 	}
 	t.Cleanup(func() { l.Close() })
 	return ns, l
-}
-
-func setResolvConf(t *testing.T, text string) {
-	t.Helper()
-	if err := os.WriteFile(os.Getenv(resolvFile), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// serve starts what the suite talks to: port 53 is a DNS server, 7 echoes, 9 takes
-// and gives back, 80 listens on loopback only; 81 is closed.
-func serve(t *testing.T) {
-	t.Helper()
-	setResolvConf(t, "nameserver "+hostAddress+"\n")
-	for _, address := range []string{hostAddress, "127.0.0.1"} {
-		for _, network := range []string{"tcp", "udp"} {
-			serveNames(t, network, address+":53")
-		}
-	}
-	accept(t, hostAddress+":7", func(c net.Conn) { io.Copy(c, c) })
-	accept(t, hostAddress+":9", takeAndGive)
-	accept(t, "127.0.0.1:80", func(net.Conn) {})
-	p, err := net.ListenPacket("udp", hostAddress+":7")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	go func() {
-		buf := make([]byte, 1<<16)
-		for {
-			n, from, err := p.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			p.WriteTo(buf[:n], from)
-		}
-	}()
-}
-
-func accept(t *testing.T, address string, handle func(net.Conn)) {
-	t.Helper()
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				handle(c)
-			}()
-		}
-	}()
-}
-
-// takeAndGive reads to the end, answers the checksum, and sends as much again.
-func takeAndGive(c net.Conn) {
-	sum := sha256.New()
-	n, err := io.Copy(sum, c)
-	if err != nil {
-		return
-	}
-	c.Write(sum.Sum(nil))
-	io.CopyN(c, &pattern{}, n)
-}
-
-func serveNames(t *testing.T, network, address string) {
-	t.Helper()
-	started := make(chan struct{})
-	s := &dns.Server{Net: network, Addr: address, NotifyStartedFunc: func() { close(started) },
-		Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-			answer := new(dns.Msg)
-			answer.SetReply(q)
-			rr, _ := dns.NewRR(q.Question[0].Name + " 60 IN A 192.0.2.7")
-			answer.Answer = []dns.RR{rr}
-			w.WriteMsg(answer)
-		})}
-	failed := make(chan error, 1)
-	go func() { failed <- s.ListenAndServe() }()
-	select {
-	case <-started:
-	case err := <-failed:
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Shutdown() })
 }
 
 func testInterface(t *testing.T, ns *os.File, l *Link) {
@@ -413,5 +335,21 @@ func testBest(t *testing.T) {
 	_, l = connect(t, "")
 	if l.Helper != Builtin || !strings.Contains(l.Note, "broken") {
 		t.Errorf("helper %s, note %q", l.Helper, l.Note)
+	}
+}
+
+func testNoDevice(t *testing.T) {
+	if err := unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount("/dev/net", 0)
+	ns, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	_, err = Connect(t.Context(), ns, options(t, ""))
+	if err == nil || !strings.Contains(err.Error(), "/dev/net/tun") || !strings.Contains(err.Error(), "modprobe tun") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -32,9 +32,10 @@ import (
 const roleEnv = "NETNS_TEST_ROLE"
 
 const (
-	hostAddress = "203.0.113.1"
-	resolvFile  = "NETNS_TEST_RESOLV"
-	userEnv     = "NETNS_TEST_USER" // uid:gid
+	hostAddress  = "203.0.113.1"
+	hostAddress6 = "2001:db8::1"
+	resolvFile   = "NETNS_TEST_RESOLV"
+	userEnv      = "NETNS_TEST_USER" // uid:gid
 )
 
 func TestMain(m *testing.M) {
@@ -160,6 +161,9 @@ func makeWorld() error {
 	if err := netlink.RouteAdd(route); err != nil {
 		return err
 	}
+	if err := addIPv6(host0); err != nil {
+		return fmt.Errorf("IPv6: %w", err)
+	}
 	if err := os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0); err != nil {
 		return err
 	}
@@ -174,6 +178,17 @@ func makeWorld() error {
 		return err
 	}
 	return unix.Mount("/mnt/resolv.conf", "/etc/resolv.conf", "", unix.MS_BIND, "")
+}
+
+func addIPv6(link netlink.Link) error {
+	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
+		return nil // a kernel without it
+	}
+	address := &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(hostAddress6), Mask: net.CIDRMask(64, 128)}, Flags: unix.IFA_F_NODAD}
+	if err := netlink.AddrAdd(link, address); err != nil {
+		return err
+	}
+	return netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.ParseIP("2001:db8::fe")})
 }
 
 // TestWorlds runs TestSuite in each world that this machine can make.
