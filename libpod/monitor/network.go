@@ -64,10 +64,12 @@ func fullProgram() string {
 	return filepath.Join(filepath.Dir(self), "../libexec/ctr/ctr-full")
 }
 
-func (n *network) close() {
+// end kills the helper. The kernel takes its time over a network device; nobody waits
+// for that: the helper is gone before the monitor is.
+func (n *network) end() {
 	<-n.done
 	if n.link != nil {
-		_ = n.link.Close()
+		n.link.Kill()
 	}
 	n.ns.Close()
 }

@@ -255,7 +255,7 @@ func (r *root) execSpec(e *Exec) (*rspec.Process, error) {
 // this process; the files are removed before it ends.
 func (r *root) close() {
 	if r.net != nil {
-		r.net.close()
+		r.net.end()
 	}
 	if r.driver != "" {
 		if r.layers.Unmount(r.target) != nil {
