@@ -61,7 +61,7 @@ func (c *Container) lockAtRest(ctx context.Context, force bool) (*os.File, error
 		}
 		lock.Close()
 		if !force {
-			return nil, &Error{ErrRunning, fmt.Sprintf("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+c.cfg.Name)}
+			return nil, &Error{ErrRunning, fmt.Sprintf("cannot remove container %q: container is running: stop the container before removing or force remove", c.cfg.Name)}
 		}
 		now := 0
 		if err := c.Stop(ctx, StopOptions{Signal: syscall.SIGKILL, Timeout: &now}); err != nil {

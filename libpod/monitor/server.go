@@ -368,7 +368,7 @@ func (m *Monitor) startExec(e *Exec, files []*os.File) (oci.Process, *os.File, e
 		return nil, nil, errGone
 	}
 	if status == state.Paused {
-		return nil, nil, &Fault{Kind: FaultPaused, Message: fmt.Sprintf("Container %s is paused, unpause the container before exec", m.cfg.ID)}
+		return nil, nil, &Fault{Kind: FaultPaused, Message: fmt.Sprintf("Container %s is paused, unpause the container before exec", m.cfg.Name)}
 	}
 	p, err := m.root.execSpec(e)
 	if err != nil {

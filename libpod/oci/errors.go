@@ -23,6 +23,9 @@ func asExecError(text, program string) error {
 	if detail := goExecDetail(text, program); detail != "" {
 		return classify("exec: "+strconv.Quote(program)+": "+detail, detail)
 	}
+	if _, detail, found := strings.Cut(text, "chdir to cwd "); found {
+		return classify("chdir to cwd "+detail, detail)
+	}
 	return crunExecError(text, program)
 }
 
@@ -36,12 +39,12 @@ func goExecDetail(text, program string) string {
 }
 
 func classify(message, detail string) error {
-	for _, missing := range []string{"executable file not found", "no such file or directory"} {
+	for _, missing := range []string{"executable file not found", "no such file or directory", "not a directory"} {
 		if strings.Contains(detail, missing) {
 			return &execError{message, ErrNotFound}
 		}
 	}
-	for _, refused := range []string{"permission denied", "is a directory", "not a directory", "exec format error"} {
+	for _, refused := range []string{"permission denied", "is a directory", "exec format error"} {
 		if strings.Contains(detail, refused) {
 			return &execError{message, ErrNotExecutable}
 		}

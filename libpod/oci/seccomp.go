@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -148,6 +149,9 @@ func (*filterHook) Levels() []logrus.Level { return []logrus.Level{logrus.DebugL
 // Fire loads the program. It panics when it cannot: libcontainer passes a panic of
 // its initialization on to the parent, and does not execute anything.
 func (h *filterHook) Fire(entry *logrus.Entry) error {
+	// nobody reads what this level says, and a failing init says some of it after it
+	// has closed its log, of which logrus complains on the container's standard error
+	logrus.SetOutput(io.Discard)
 	if len(entry.Message) < len(loadingMessage) || entry.Message[:len(loadingMessage)] != loadingMessage {
 		return nil
 	}

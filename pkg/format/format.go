@@ -111,6 +111,11 @@ func printTemplate[T any](w io.Writer, f Format, headers Headers, rows []T) erro
 			return err
 		}
 	}
+	if len(rows) == 0 {
+		if err := tryOut[T](t); err != nil {
+			return err
+		}
+	}
 	for _, row := range rows {
 		if err := t.Execute(&out, row); err != nil {
 			return fmt.Errorf("failed to execute template: %w", err)
@@ -126,6 +131,15 @@ func printTemplate[T any](w io.Writer, f Format, headers Headers, rows []T) erro
 		return err
 	}
 	return tabs.Flush()
+}
+
+// tryOut finds a mistake in the template although there is no row to show.
+func tryOut[T any](t *template.Template) error {
+	var empty T
+	if err := t.Execute(io.Discard, empty); err != nil {
+		return fmt.Errorf("failed to execute template: %w", err)
+	}
+	return nil
 }
 
 // header executes the template once over the columns' names.

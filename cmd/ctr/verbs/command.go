@@ -142,7 +142,7 @@ func (u usage) checkCount(n int) error {
 	return &usageError{code: codeFailure, text: fmt.Sprintf("%[1]s: '%[1]s %[2]s' %[3]s\n\n%[4]s\n\n%[5]s", u.program, u.path, need, u.line(), u.hint())}
 }
 
-// wrap marks what run, create and exec themselves failed at: Docker gives them a code and a hint of their own.
+// wrap marks what run itself failed at: Docker gives that a code and a hint of its own.
 func (u usage) wrap(err error) error {
 	var status statusError
 	var use *usageError

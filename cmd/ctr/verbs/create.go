@@ -15,7 +15,7 @@ import (
 func buildCreate(p *program) *command {
 	o := newCreateOptions()
 	return &command{
-		min: 1, max: anyNumber, stop: true, own: true,
+		min: 1, max: anyNumber, stop: true,
 		flags: o.flags(),
 		run: func(ctx context.Context, args []string) error {
 			o.image, o.args = args[0], args[1:]

@@ -42,7 +42,7 @@ type usageError struct {
 
 func (e *usageError) Error() string { return e.text }
 
-// ownError is a failure of run or create themselves.
+// ownError is a failure of run itself.
 type ownError struct {
 	err  error
 	hint string
@@ -66,6 +66,11 @@ func (p *program) report(err error) int {
 	case errors.As(err, &use):
 		fmt.Fprintln(p.Err, use.text)
 		return use.code
+	case errors.As(err, &own) && errors.Is(err, errPull):
+		fmt.Fprintf(p.Err, "\n%s\n", own.hint)
+		return codeUsage
+	case errors.Is(err, errPull):
+		return codeFailure
 	case errors.As(err, &own):
 		fmt.Fprintf(p.Err, "%s: %v\n\n%s\n", p.name, own.err, own.hint)
 		return codeOf(err, codeUsage)

@@ -2,6 +2,7 @@ package verbs
 
 import (
 	"context"
+	"fmt"
 
 	"ctr/libpod"
 	"ctr/libpod/config/parse"
@@ -13,11 +14,13 @@ func buildKill(p *program) *command {
 		min: 1, max: anyNumber,
 		flags: []flag{text(&signal, "signal,s", "Signal to send to the container")},
 		run: func(ctx context.Context, args []string) error {
-			number, err := parse.Signal(signal)
-			if err != nil {
-				return err
-			}
-			return p.eachContainer(ctx, args, func(ctx context.Context, c *libpod.Container) error { return c.Kill(ctx, number) })
+			number, bad := parse.Signal(signal)
+			return p.eachContainer(ctx, args, func(ctx context.Context, c *libpod.Container) error {
+				if bad != nil {
+					return fmt.Errorf("cannot kill container: %s: %w", c.Name(), bad)
+				}
+				return c.Kill(ctx, number)
+			})
 		},
 	}
 }

@@ -112,8 +112,8 @@ func (o psOptions) compile(engine *libpod.Runtime) (*psFilter, error) {
 		f.exited = append(f.exited, n)
 	}
 	for _, status := range o.filters["status"] {
-		if !slices.Contains([]string{"created", "running", "paused", "restarting", "removing", "exited", "dead"}, status) {
-			return nil, fmt.Errorf("invalid filter 'status=%s'", status)
+		if known := []string{"created", "running", "paused", "restarting", "removing", "exited", "dead"}; !slices.Contains(known, status) {
+			return nil, fmt.Errorf("invalid filter 'status=%s': invalid value for state (%s): must be one of %s", status, status, strings.Join(known, ", "))
 		}
 	}
 	for _, health := range o.filters["health"] {

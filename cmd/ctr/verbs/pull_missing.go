@@ -131,6 +131,9 @@ func fullName(image string) string {
 	return ref.Familiar()
 }
 
+// errPull is a pull that failed and has said why.
+var errPull = errors.New("the image was not pulled")
+
 // pullChild runs `ctr-full pull`. What it prints goes to our standard error: the
 // standard output is the container's.
 func (p *program) pullChild(ctx context.Context, o *createOptions) error {
@@ -145,7 +148,7 @@ func (p *program) pullChild(ctx context.Context, o *createOptions) error {
 	if o.platform != "" {
 		args = append(args, "--platform", o.platform)
 	}
-	cmd := exec.CommandContext(ctx, path, append(args, "--", o.image)...)
+	cmd := exec.CommandContext(ctx, path, append(args, "--", fullName(o.image))...)
 	cmd.Args[0] = p.name
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = p.In, p.Err, p.Err
 	if o.quiet {
@@ -154,8 +157,7 @@ func (p *program) pullChild(ctx context.Context, o *createOptions) error {
 	var exit *exec.ExitError
 	switch err := cmd.Run(); {
 	case errors.As(err, &exit):
-		// it has said why
-		return &usageError{code: codeUsage, text: fmt.Sprintf("\nRun '%s run --help' for more information", p.name)}
+		return errPull
 	case err != nil:
 		return fmt.Errorf("starting %s: %w", path, err)
 	}
