@@ -114,6 +114,7 @@ type builtinContainer struct {
 	privatePids bool
 	filter      *os.File // the seccomp program, when it is not libcontainer's to make
 	execs       children
+	freezer     freezer
 }
 
 // spawn starts a process in the container: its first, which stops just before its
@@ -184,6 +185,16 @@ func (c *builtinContainer) Exec(ctx context.Context, p *rspec.Process, stdio IO)
 	if err := checkProcess(p); err != nil {
 		return nil, err
 	}
+	release, err := c.hold()
+	if err != nil {
+		return nil, fmt.Errorf("executing in container %s: %w", c.id, err)
+	}
+	defer release()
+	unlock, err := c.freezer.running()
+	if err != nil {
+		return nil, fmt.Errorf("executing in container %s: %w", c.id, err)
+	}
+	defer unlock()
 	started, err := c.spawn(p, stdio)
 	if err == nil {
 		err = started.executed(p.Args[0])
@@ -196,6 +207,9 @@ func (c *builtinContainer) Exec(ctx context.Context, p *rspec.Process, stdio IO)
 }
 
 func (c *builtinContainer) Signal(sig syscall.Signal, all bool) error {
+	if sig == unix.SIGKILL {
+		defer c.thaw()
+	}
 	if !all || (sig == unix.SIGKILL && c.privatePids) {
 		return c.child.Signal(sig)
 	}
@@ -203,14 +217,21 @@ func (c *builtinContainer) Signal(sig syscall.Signal, all bool) error {
 	return nil
 }
 
-func (c *builtinContainer) Pause() error  { return c.freeze("pausing", c.lc.Pause) }
-func (c *builtinContainer) Resume() error { return c.freeze("resuming", c.lc.Resume) }
+// thaw lets frozen processes take a signal that kills them.
+func (c *builtinContainer) thaw() {
+	if c.freezer.paused() {
+		_ = c.Resume()
+	}
+}
 
-func (c *builtinContainer) freeze(doing string, do func() error) error {
+func (c *builtinContainer) Pause() error  { return c.freeze("pausing", c.lc.Pause, true) }
+func (c *builtinContainer) Resume() error { return c.freeze("resuming", c.lc.Resume, false) }
+
+func (c *builtinContainer) freeze(doing string, do func() error, paused bool) error {
 	if !c.cgroup {
 		return fmt.Errorf("%s container %s: %w", doing, c.id, ErrNoCgroup)
 	}
-	if err := do(); err != nil {
+	if err := c.freezer.set(paused, do); err != nil {
 		return fmt.Errorf("%s container %s: %w", doing, c.id, err)
 	}
 	return nil
@@ -228,16 +249,8 @@ func (c *builtinContainer) pids() []int {
 }
 
 func (c *builtinContainer) Delete() error {
-	if c.alive() {
-		if !c.privatePids {
-			signalEach(c.pids, unix.SIGKILL)
-		}
-		if err := c.child.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("deleting container %s: %w", c.id, err)
-		}
-		if c.cgroup {
-			_ = c.lc.Resume() // a frozen process does not even die; not frozen is an error of no interest
-		}
+	if err := c.Signal(unix.SIGKILL, !c.privatePids); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("deleting container %s: %w", c.id, err)
 	}
 	<-c.done
 	c.closeFilter()

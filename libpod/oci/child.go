@@ -23,7 +23,9 @@ type child struct {
 	err  error
 	stay bool // it ended without ever having executed its program
 
-	mu     sync.Mutex // held over reaping and signalling
+	// mu is held for writing over reaping and for reading by whoever needs the pid
+	// to stay this process's.
+	mu     sync.RWMutex
 	reaped bool
 }
 
@@ -102,8 +104,8 @@ func (c *child) Wait() (Exit, error) {
 
 // Signal sends sig. A process that is gone is [os.ErrProcessDone].
 func (c *child) Signal(sig syscall.Signal) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
 	if c.reaped {
 		return os.ErrProcessDone
 	}
@@ -115,9 +117,20 @@ func (c *child) Signal(sig syscall.Signal) error {
 
 // alive reports whether the process has not been reaped yet.
 func (c *child) alive() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
 	return !c.reaped
+}
+
+// hold keeps the process from being reaped, so that its pid cannot become another
+// process's, until release is called.
+func (c *child) hold() (release func(), err error) {
+	c.mu.RLock()
+	if c.reaped {
+		c.mu.RUnlock()
+		return nil, os.ErrProcessDone
+	}
+	return c.mu.RUnlock, nil
 }
 
 // execPatience bounds how long executed looks for a process that changed its name:

@@ -193,6 +193,9 @@ func testPause(t *testing.T, r *rig) {
 	if err := c.Pause(); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := c.Exec(context.Background(), process(t, "true"), oci.IO{}); !errors.Is(err, oci.ErrPaused) {
+		t.Errorf("exec in a paused container: %v", err)
+	}
 	// A frozen process takes its signal only when it is thawed.
 	if err := c.Signal(syscall.SIGTERM, false); err != nil {
 		t.Fatal(err)
@@ -210,6 +213,19 @@ func testPause(t *testing.T, r *rig) {
 	}
 	if err := c.Delete(); err != nil {
 		t.Errorf("deleting a paused container: %v", err)
+	}
+	c = r.idle()
+	if err := c.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Signal(syscall.SIGKILL, false); err != nil {
+		t.Fatal(err)
+	}
+	if exit := wait(t, c); exit.Signal != syscall.SIGKILL {
+		t.Errorf("killing a paused container: %+v", exit)
+	}
+	if _, err := c.Exec(context.Background(), process(t, "true"), oci.IO{}); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("exec in a dead container: %v", err)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// External is an OCI runtime program: crun, runc or another with their command line.
+// external is an OCI runtime program: crun, runc or another with their command line.
 type external struct {
 	path string
 	crun bool
@@ -57,6 +57,7 @@ type externalContainer struct {
 	privatePids bool
 	guard       *guard
 	execs       children
+	freezer     freezer
 	serial      atomic.Int64 // numbers exec's files
 }
 
@@ -104,6 +105,9 @@ func writeJSON(path string, v any) error {
 }
 
 func (c *externalContainer) Start(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := c.run("start", c.id); err != nil {
 		if refused := asExecError(err.Error(), c.program); refused != nil {
 			err = refused
@@ -117,6 +121,16 @@ func (c *externalContainer) Exec(ctx context.Context, p *rspec.Process, stdio IO
 	if err := checkProcess(p); err != nil {
 		return nil, err
 	}
+	release, err := c.hold()
+	if err != nil {
+		return nil, fmt.Errorf("executing in container %s: %w", c.id, err)
+	}
+	defer release()
+	unlock, err := c.freezer.running()
+	if err != nil {
+		return nil, fmt.Errorf("executing in container %s: %w", c.id, err)
+	}
+	defer unlock()
 	base := filepath.Join(c.dir, "exec-"+strconv.FormatInt(c.serial.Add(1), 10))
 	file, pidFile := base+".json", base+".pid"
 	if err := writeJSON(file, p); err != nil {
@@ -138,6 +152,9 @@ func (c *externalContainer) Exec(ctx context.Context, p *rspec.Process, stdio IO
 }
 
 func (c *externalContainer) Signal(sig syscall.Signal, all bool) error {
+	if sig == unix.SIGKILL {
+		defer c.thaw()
+	}
 	if !all || (sig == unix.SIGKILL && c.privatePids) {
 		return c.child.Signal(sig)
 	}
@@ -145,14 +162,21 @@ func (c *externalContainer) Signal(sig syscall.Signal, all bool) error {
 	return nil
 }
 
-func (c *externalContainer) Pause() error  { return c.freeze("pause") }
-func (c *externalContainer) Resume() error { return c.freeze("resume") }
+// thaw lets frozen processes take a signal that kills them.
+func (c *externalContainer) thaw() {
+	if c.freezer.paused() {
+		_ = c.Resume()
+	}
+}
 
-func (c *externalContainer) freeze(verb string) error {
+func (c *externalContainer) Pause() error  { return c.freeze("pause", true) }
+func (c *externalContainer) Resume() error { return c.freeze("resume", false) }
+
+func (c *externalContainer) freeze(verb string, paused bool) error {
 	if !c.cgroup {
 		return fmt.Errorf("%s container %s: %w", verb, c.id, ErrNoCgroup)
 	}
-	return c.run(verb, c.id)
+	return c.freezer.set(paused, func() error { return c.run(verb, c.id) })
 }
 
 func (c *externalContainer) Pids() ([]int, error) { return c.pids(), nil }
@@ -160,16 +184,8 @@ func (c *externalContainer) Pids() ([]int, error) { return c.pids(), nil }
 func (c *externalContainer) pids() []int { return descendants(c.execs.with(c.child)) }
 
 func (c *externalContainer) Delete() error {
-	if c.alive() {
-		if !c.privatePids {
-			signalEach(c.pids, unix.SIGKILL)
-		}
-		if err := c.child.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("deleting container %s: %w", c.id, err)
-		}
-		if c.cgroup {
-			_ = c.run("resume", c.id) // a frozen process does not even die; not frozen is an error of no interest
-		}
+	if err := c.Signal(unix.SIGKILL, !c.privatePids); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("deleting container %s: %w", c.id, err)
 	}
 	<-c.done
 	c.guard.stop()

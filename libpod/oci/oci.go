@@ -33,16 +33,19 @@ type Container interface {
 	// Start executes the container's process. An error wraps [ErrNotFound] or
 	// [ErrNotExecutable] when the program is missing or cannot be executed.
 	Start(ctx context.Context) error
-	// Exec runs one more process in the container.
+	// Exec runs one more process in the container; os.ErrProcessDone when its first
+	// process is gone, [ErrPaused] when it is frozen.
 	Exec(ctx context.Context, p *rspec.Process, stdio IO) (Process, error)
 	// Wait blocks until the first process is gone and reaped. Every caller gets the same answer.
 	Wait() (Exit, error)
 	// Signal sends sig to the first process; with all, to every process of the container.
+	// A paused container is resumed for SIGKILL. os.ErrProcessDone when it is gone.
 	Signal(sig syscall.Signal, all bool) error
 	// Pause and Resume freeze and thaw every process. They need a cgroup; without one the error wraps [ErrNoCgroup].
 	Pause() error
 	Resume() error
-	// Pids lists the container's processes, in this process's pid namespace.
+	// Pids lists the container's processes, in this process's pid namespace. Without a
+	// cgroup and a pid namespace of its own, orphaned daemons are not found.
 	Pids() ([]int, error)
 	// Delete kills what is left and removes the executor's state. Idempotent.
 	Delete() error
@@ -84,4 +87,5 @@ const (
 	ErrNotFound      Error = "executable file not found"
 	ErrNotExecutable Error = "permission denied"
 	ErrNoCgroup      Error = "no writable cgroup"
+	ErrPaused        Error = "container is paused"
 )

@@ -147,3 +147,37 @@ func (s *children) with(first *child) []int {
 }
 
 var _ Process = (*child)(nil)
+
+// freezer knows whether a container is paused. A process that was started into a
+// frozen cgroup would never get as far as its starter waits for.
+type freezer struct {
+	mu     sync.RWMutex
+	frozen bool
+}
+
+// set does what pauses or resumes the container when no process is being started.
+func (f *freezer) set(frozen bool, do func() error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := do()
+	if err == nil {
+		f.frozen = frozen
+	}
+	return err
+}
+
+func (f *freezer) paused() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.frozen
+}
+
+// running keeps the container from being paused until release is called.
+func (f *freezer) running() (release func(), err error) {
+	f.mu.RLock()
+	if f.frozen {
+		f.mu.RUnlock()
+		return nil, ErrPaused
+	}
+	return f.mu.RUnlock, nil
+}
