@@ -90,8 +90,8 @@ func (a *Attachment) Wait(ctx context.Context) (state.Exit, error) {
 
 // started asks the monitor to start the container and waits for its reply. The
 // container may write before the reply is there.
-func (a *Attachment) started(req monitor.Request) (monitor.Reply, error) {
-	if err := a.conn.SendJSON(monitor.KindRequest, req); err != nil {
+func (a *Attachment) started(req monitor.Request, files []*os.File) (monitor.Reply, error) {
+	if err := a.conn.SendJSON(monitor.KindRequest, req, files...); err != nil {
 		return monitor.Reply{}, err
 	}
 	for {

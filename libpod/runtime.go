@@ -22,10 +22,12 @@ import (
 	"ctr/storage/volume"
 )
 
-// Runtime is a user's containers. Its methods may be called concurrently; other
+// Runtime is a user's containers. Its methods may be called concurrently, but
+// for Warm and Start; other
 // processes may change the same containers at the same time.
 type Runtime struct {
 	store *state.Store
+	warm  *newborn
 }
 
 // Open finds the caller's containers. Nothing is created or locked.

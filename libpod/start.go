@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/libpod/monitor"
-	"ctr/pkg/userns"
 )
 
 // StartOptions say what a start attaches.
@@ -46,11 +44,16 @@ func (c *Container) Start(ctx context.Context, o StartOptions) (*Attachment, err
 	if err := c.r.store.Settle(c.cfg.ID); err != nil {
 		return nil, err
 	}
-	conn, m, err := c.spawn(lock, o.ExtraFiles)
+	said, err := c.makeRunDir()
 	if err != nil {
 		return nil, err
 	}
-	req := monitor.Request{Op: monitor.OpStart}
+	defer said.Close()
+	conn, m, err := c.r.monitorFor(c.sharesWith())
+	if err != nil {
+		return nil, fmt.Errorf("starting container %.12s: %w", c.cfg.ID, err)
+	}
+	req := monitor.Request{Op: monitor.OpStart, ID: c.cfg.ID}
 	if o.Attach != nil {
 		req.Attach = o.Attach.attach()
 	}
@@ -60,7 +63,7 @@ func (c *Container) Start(ctx context.Context, o StartOptions) (*Attachment, err
 	if o.Attach != nil {
 		a.streams = *o.Attach
 	}
-	reply, err := a.started(req)
+	reply, err := a.started(req, append([]*os.File{lock, said}, o.ExtraFiles...))
 	if err != nil {
 		conn.Close()
 		return nil, c.startError(ctx, err)
@@ -93,46 +96,20 @@ func (c *Container) startError(ctx context.Context, err error) error {
 	return kinded(err)
 }
 
-func (c *Container) monitorLog() string { return c.RunDir() + "/monitor.log" }
-
-// spawn starts the container's monitor. It shares the container's lock until the
-// container has started.
-func (c *Container) spawn(lock *os.File, extra []*os.File) (*monitor.Conn, userns.Map, error) {
-	var m userns.Map
+// makeRunDir makes the container's run directory and the file for the monitor's
+// complaints in it, which the caller closes.
+func (c *Container) makeRunDir() (*os.File, error) {
 	if err := os.MkdirAll(c.RunDir(), 0o700); err != nil {
-		return nil, m, fmt.Errorf("making the run directory: %w", err)
+		return nil, fmt.Errorf("making the run directory: %w", err)
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, m, fmt.Errorf("making the control connection: %w", err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "monitor"), os.NewFile(uintptr(pair[1]), "client")
-	defer theirs.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		ours.Close()
-		return nil, m, err
-	}
-	defer null.Close()
 	said, err := os.OpenFile(c.monitorLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		ours.Close()
-		return nil, m, fmt.Errorf("opening the monitor's log: %w", err)
+		return nil, fmt.Errorf("opening the monitor's log: %w", err)
 	}
-	defer said.Close()
-	m, err = c.r.inUserNamespace(c.sharesWith(), userns.Command{
-		Args:   []string{monitor.Name, c.cfg.ID, strconv.Itoa(len(extra))},
-		Env:    monitorEnv(),
-		Files:  append([]*os.File{null, null, said, theirs, lock}, extra...),
-		Setsid: true,
-	})
-	if err != nil {
-		ours.Close()
-		return nil, m, fmt.Errorf("starting container %.12s: %w", c.cfg.ID, err)
-	}
-	conn, err := monitor.FileConn(ours)
-	return conn, m, err
+	return said, nil
 }
+
+func (c *Container) monitorLog() string { return c.RunDir() + "/monitor.log" }
 
 func reap(pid int) {
 	for {

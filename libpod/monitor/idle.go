@@ -16,7 +16,10 @@ func (m *Monitor) rest() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.resting == nil {
-		m.resting = time.AfterFunc(restAfter, debug.FreeOSMemory)
+		m.resting = time.AfterFunc(restAfter, func() {
+			debug.SetGCPercent(100)
+			debug.FreeOSMemory()
+		})
 		return
 	}
 	m.resting.Reset(restAfter)

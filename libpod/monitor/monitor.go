@@ -19,10 +19,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"ctr/libpod/config"
 	"ctr/libpod/logs"
@@ -32,16 +36,14 @@ import (
 	"ctr/storage"
 )
 
-// Name is argv[0] of a monitor; argv[1] is the container's ID and argv[2] the
-// number of extra descriptors.
+// Name is argv[0] of a monitor; argv[1] is room for the container's ID, which only
+// the request to start one tells: a monitor is born before its container is chosen.
 const Name = "ctr-monitor"
 
-// The descriptors a monitor is born with, after stdin, stdout and stderr.
-const (
-	bornSocket = 3 // to the client that starts the container
-	bornLock   = 4 // the container's lock, held until it has started
-	bornExtra  = 5 // --preserve-fds
-)
+// bornSocket is the descriptor, after stdin, stdout and stderr, of the connection to
+// the client that starts the container. With its request come the container's lock,
+// held until it has started, a file for what goes wrong, and those of --preserve-fds.
+const bornSocket = 3
 
 // Monitor is the state of this process. Fields above mu are set before the
 // container starts and not changed after.
@@ -74,29 +76,33 @@ type Monitor struct {
 
 // Main is the whole life of a monitor; it returns the process's exit code.
 func Main() int {
+	debug.SetGCPercent(-1) // starting is short; rest turns collecting on
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
 	conn, err := FileConn(os.NewFile(bornSocket, "client"))
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	m, err := born()
-	if err != nil {
-		refuse(conn, err)
 		return 1
 	}
 	var req Request
 	kind, p, err := conn.Receive()
 	if err != nil || kind != KindRequest || json.Unmarshal(p, &req) != nil || req.Op != OpStart {
-		return 1 // the client died before it asked for anything
+		return 1 // the client has no container to start, or died
+	}
+	m, err := born(req.ID, conn.Files())
+	if err != nil {
+		refuse(conn, err)
+		return 1
 	}
 	return m.live(conn, req)
 }
 
-func born() (*Monitor, error) {
-	if len(os.Args) != 3 {
-		return nil, errors.New("a monitor is started by ctr itself")
+func born(id string, files []*os.File) (*Monitor, error) {
+	if len(files) < 2 {
+		return nil, errors.New("starting a container: the lock did not arrive")
 	}
+	if err := unix.Dup3(rawFd(files[1]), int(os.Stderr.Fd()), 0); err != nil {
+		return nil, fmt.Errorf("opening the monitor's log: %w", err)
+	}
+	files[1].Close()
 	data, err := paths.Data()
 	if err != nil {
 		return nil, err
@@ -107,28 +113,22 @@ func born() (*Monitor, error) {
 	}
 	m := &Monitor{
 		store: state.Open(data, run),
-		dir:   "",
-		lock:  os.NewFile(bornLock, "lock"),
-		wake:  make(chan struct{}),
-		done:  make(chan struct{}),
+		lock:  files[0], extra: files[2:],
+		wake: make(chan struct{}), done: make(chan struct{}),
 	}
-	syscall.CloseOnExec(bornLock)
-	if m.cfg, err = m.store.Load(os.Args[1]); err != nil {
+	if m.cfg, err = m.store.Load(id); err != nil {
 		return nil, err
 	}
-	m.dir = m.store.RunDir(m.cfg.ID)
-	n, err := strconv.Atoi(os.Args[2])
-	if err != nil {
-		return nil, fmt.Errorf("number of extra descriptors: %w", err)
+	m.dir = m.store.RunDir(id)
+	showID(id)
+	return m, os.Chdir("/")
+}
+
+// showID writes the container's ID where ps(1) looks for a program's arguments.
+func showID(id string) {
+	if len(os.Args) > 1 && len(os.Args[1]) == len(id) {
+		copy(unsafe.Slice(unsafe.StringData(os.Args[1]), len(id)), id)
 	}
-	for i := range n {
-		syscall.CloseOnExec(bornExtra + i)
-		m.extra = append(m.extra, os.NewFile(uintptr(bornExtra+i), "extra"))
-	}
-	if err := os.Chdir("/"); err != nil {
-		return nil, err
-	}
-	return m, nil
 }
 
 func refuse(conn *Conn, err error) {

@@ -70,6 +70,7 @@ const (
 // Request is the first frame of a connection.
 type Request struct {
 	Op     Op     `json:"op"`
+	ID     string `json:"id,omitempty"` // start: the container
 	Attach Attach `json:"attach"`
 	Signal int    `json:"signal,omitempty"`
 	Stop   *Stop  `json:"stop,omitempty"`

@@ -41,6 +41,7 @@ func (p *program) runContainer(ctx context.Context, o *createOptions) error {
 	if err != nil {
 		return err
 	}
+	runtime.Warm()
 	c, err := p.create(ctx, runtime, o)
 	if err != nil {
 		return err
