@@ -36,11 +36,7 @@ func (r *Runtime) monitorFor(with string) (*monitor.Conn, userns.Map, error) {
 	n := r.warm
 	r.warm = nil
 	if n != nil && with != "" { // warmed in another namespace, perhaps
-		go func() {
-			if <-n.done; n.conn != nil {
-				n.conn.Close()
-			}
-		}()
+		go n.dismiss()
 		n = nil
 	}
 	if n == nil {
@@ -49,6 +45,13 @@ func (r *Runtime) monitorFor(with string) (*monitor.Conn, userns.Map, error) {
 	}
 	<-n.done
 	return n.conn, n.ids, n.err
+}
+
+// dismiss ends a monitor that is not needed.
+func (n *newborn) dismiss() {
+	if <-n.done; n.conn != nil {
+		n.conn.Close()
+	}
 }
 
 func (n *newborn) spawn(r *Runtime, with string) {

@@ -185,7 +185,10 @@ func (r *root) join(name, kind string) (string, error) {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", record.Container.Pid, kind))
 		if err == nil && record.Container.Alive() {
 			r.joined[kind] = f
-			return ownFile(f), nil
+			if kind == "ipc" {
+				err = r.shareShm(record.Container.Pid)
+			}
+			return ownFile(f), err
 		}
 	}
 	return "", fmt.Errorf("cannot join the %s namespace of container %s: it is not running", kind, name)
