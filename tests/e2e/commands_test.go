@@ -12,14 +12,32 @@ import (
 
 // commands are what the scripts can say besides testscript's own words.
 //
+//	ctr ARGS…              exec ctr ARGS…
 //	code N ctr ARGS…       runs ctr and demands the exit code N
 //	eventually REGEXP ctr ARGS…   runs ctr until its output matches, for at most ten seconds
 //	setout NAME ctr ARGS…  puts the trimmed output into an environment variable
-//	nothing                no container, no name, no run directory, no trash is left
+//	nothing                no container, no name, no run directory is left, and soon no trash
+//	terminal FILE ctr ARGS…       runs ctr on a terminal and does what FILE says (terminal_test.go)
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"ctr":        ctrCommand,
 	"code":       codeCommand,
 	"eventually": eventuallyCommand,
 	"setout":     setoutCommand,
+	"nothing":    nothingCommand,
+	"terminal":   terminalCommand,
+}
+
+func ctrCommand(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec("ctr", args...)
+	if (err != nil) != neg {
+		ts.Fatalf("ctr %s: %v", strings.Join(args, " "), err)
+	}
+}
+
+func nothingCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if left := leftBehind(ts.Getenv("WORK")); len(left) > 0 {
+		ts.Fatalf("left behind: %v", left)
+	}
 }
 
 func codeCommand(ts *testscript.TestScript, neg bool, args []string) {

@@ -237,13 +237,7 @@ func (c *crasher) nothingLeft(fail func(string, ...any)) {
 }
 
 func (c *crasher) leftovers() (left []string) {
-	for _, dir := range []string{"data/containers", "data/names", "data/trash", "run/ctr"} {
-		entries, _ := os.ReadDir(filepath.Join(c.dir, dir))
-		for _, e := range entries {
-			left = append(left, filepath.Join(dir, e.Name()))
-		}
-	}
-	return left
+	return containerFiles(c.dir)
 }
 
 // sleepers lists the containers' processes of this test that are still there a

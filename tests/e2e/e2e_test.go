@@ -13,10 +13,12 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -193,16 +195,39 @@ func leaveNothing(e *testscript.Env) {
 			t.Fatal("removing the script's containers:", err, out)
 		}
 	}
-	for _, dir := range []string{"data/containers", "data/trash", "data/names", "run/ctr"} {
-		entries, _ := os.ReadDir(filepath.Join(e.WorkDir, dir))
-		for _, entry := range entries {
-			t.Fatal("left behind:", filepath.Join(dir, entry.Name()))
-		}
+	if left := leftBehind(e.WorkDir); len(left) > 0 {
+		t.Fatal("left behind:", left)
 	}
 	mounts, _ := os.ReadFile("/proc/self/mounts")
 	if strings.Contains(string(mounts), e.WorkDir) {
 		t.Fatal("a mount of the script's is in the host's table")
 	}
+}
+
+// leftBehind is containerFiles once the trash, which is emptied when nobody waits
+// any more, has had its time.
+func leftBehind(dir string) (found []string) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		found = containerFiles(dir)
+		waiting := slices.ContainsFunc(found, func(f string) bool { return strings.HasPrefix(f, "data/trash/") })
+		if !waiting || time.Now().After(deadline) {
+			return found
+		}
+	}
+}
+
+// containerFiles lists what lies where the containers of a test have their files.
+// What belongs to no container, as the record of the user namespace, may stay.
+func containerFiles(dir string) (found []string) {
+	for _, sub := range []string{"data/containers", "data/names", "data/trash", "run/ctr"} {
+		entries, _ := os.ReadDir(filepath.Join(dir, sub))
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), "userns.") {
+				found = append(found, filepath.Join(sub, e.Name()))
+			}
+		}
+	}
+	return found
 }
 
 func output(e *testscript.Env, args ...string) (string, error) {
