@@ -40,6 +40,7 @@ type root struct {
 	net     *network
 	store   *state.Store
 	joined  map[string]*os.File // namespaces of other containers
+	aside   []string            // mount points in dir besides target
 	notices []string            // what this machine lacks and what follows
 
 	rootless, fullIDs bool
@@ -153,6 +154,7 @@ func (r *root) subpath(volume, path string, n int) (string, error) {
 	if err := unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return "", fmt.Errorf("mounting subpath %q of the volume: %w", path, err)
 	}
+	r.aside = append(r.aside, target)
 	return target, nil
 }
 
@@ -220,12 +222,13 @@ func (r *root) hostname() string {
 
 // spec is the container as the executor wants it.
 func (r *root) spec() (_ *rspec.Spec, err error) {
-	in := spec.Input{
-		Config: r.cfg, Rootfs: r.target, User: r.user, Mounts: r.mounts,
-		Rootless: r.rootless, HasFullIDs: r.fullIDs, Host: r.host,
-	}
-	if in.Namespaces, err = r.namespaces(); err != nil {
+	joined, err := r.namespaces() // may add to the mounts
+	if err != nil {
 		return nil, err
+	}
+	in := spec.Input{
+		Config: r.cfg, Rootfs: r.target, User: r.user, Mounts: r.mounts, Namespaces: joined,
+		Rootless: r.rootless, HasFullIDs: r.fullIDs, Host: r.host,
 	}
 	if in.Squashed() {
 		r.notices = append(r.notices, fmt.Sprintf("user %s of the container does not exist here, because only your own id is mapped: its process runs as you", r.cfg.User))
@@ -256,6 +259,9 @@ func (r *root) execSpec(e *Exec) (*rspec.Process, error) {
 func (r *root) close() {
 	if r.net != nil {
 		r.net.end()
+	}
+	for _, target := range r.aside {
+		_ = unix.Unmount(target, unix.MNT_DETACH) // or its directory could not be removed
 	}
 	if r.driver != "" {
 		if r.layers.Unmount(r.target) != nil {

@@ -29,6 +29,7 @@ func (r *root) shareShm(pid int) error {
 	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("sharing %s: mounting it at %s: %w", shmPath, target, err)
 	}
+	r.aside = append(r.aside, target)
 	r.bind(target, shmPath, false)
 	return nil
 }
@@ -44,7 +45,12 @@ func treeOf(pid int, path string) (tree int, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // for good: the thread is of no other use any more
+		runtime.LockOSThread()              // for good: the thread is of no other use any more
+		if unix.Gettid() == unix.Getpid() { // but the first one is what /proc shows of us
+			tree, err = treeOf(pid, path)
+			runtime.UnlockOSThread()
+			return
+		}
 		if err = unix.Unshare(unix.CLONE_FS); err != nil {
 			err = os.NewSyscallError("unshare", err)
 			return
