@@ -37,18 +37,9 @@ type Attachment struct {
 
 // Attach joins a running container's streams.
 func (c *Container) Attach(ctx context.Context, s Streams) (*Attachment, error) {
-	if err := c.mustRun(); err != nil {
-		return nil, err
-	}
-	conn, err := c.dial()
+	conn, _, err := c.request(ctx, monitor.Request{Op: monitor.OpAttach, Attach: s.attach()})
 	if err != nil {
 		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	if _, err := conn.Ask(monitor.Request{Op: monitor.OpAttach, Attach: s.attach()}); err != nil {
-		conn.Close()
-		return nil, kinded(err)
 	}
 	c.r.store.Log(monitor.ContainerEvent(c.cfg, "attach", nil))
 	return &Attachment{conn: conn, streams: s, tty: c.cfg.TTY}, nil

@@ -40,30 +40,20 @@ type Exec struct {
 // caller's descriptors themselves, so nothing is copied and nothing can be lost.
 // The caller calls Wait unless it detached.
 func (c *Container) Exec(ctx context.Context, o ExecOptions) (*Exec, error) {
-	if err := c.mustRun(); err != nil {
-		return nil, err
-	}
-	conn, err := c.dial()
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	files, err := o.files()
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
 	req := monitor.Exec{Args: o.Args, Env: o.Env, User: o.User, WorkingDir: o.WorkingDir, TTY: o.TTY, Privileged: o.Privileged, Detach: o.Detach}
 	if o.TTY && o.Streams.Stdout != nil {
 		if size, err := term.Size(o.Streams.Stdout); err == nil {
 			req.Height, req.Width = size.Height, size.Width
 		}
 	}
-	reply, err := conn.Ask(monitor.Request{Op: monitor.OpExec, Exec: &req}, files...)
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		conn.Close()
-		return nil, kinded(err)
+		return nil, err
+	}
+	defer null.Close()
+	conn, reply, err := c.request(ctx, monitor.Request{Op: monitor.OpExec, Exec: &req}, o.files(null)...)
+	if err != nil {
+		return nil, err
 	}
 	e := &Exec{Pid: reply.Pid, conn: conn, o: o}
 	if passed := conn.Files(); len(passed) > 0 {
@@ -75,13 +65,11 @@ func (c *Container) Exec(ctx context.Context, o ExecOptions) (*Exec, error) {
 	return e, nil
 }
 
-func (o ExecOptions) files() ([]*os.File, error) {
+// files are the descriptors that go with the request; null stands for streams that
+// are not connected.
+func (o ExecOptions) files(null *os.File) []*os.File {
 	if o.TTY {
-		return o.ExtraFiles, nil
-	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
+		return o.ExtraFiles
 	}
 	files := []*os.File{null, null, null}
 	if !o.Detach {
@@ -91,7 +79,7 @@ func (o ExecOptions) files() ([]*os.File, error) {
 			}
 		}
 	}
-	return append(files, o.ExtraFiles...), nil
+	return append(files, o.ExtraFiles...)
 }
 
 // Wait relays the terminal, if any, until the process has ended, and returns its

@@ -241,27 +241,18 @@ func (c *Container) Restart(ctx context.Context, o StopOptions) error {
 
 // Pause freezes every process of the container.
 func (c *Container) Pause(ctx context.Context) error {
-	if err := c.mustRun(); err != nil {
-		return err
-	}
 	_, err := c.ask(ctx, monitor.Request{Op: monitor.OpPause})
 	return err
 }
 
 // Unpause thaws a paused container.
 func (c *Container) Unpause(ctx context.Context) error {
-	if err := c.mustRun(); err != nil {
-		return err
-	}
 	_, err := c.ask(ctx, monitor.Request{Op: monitor.OpResume})
 	return err
 }
 
 // Top lists the container's processes by their pids on the host.
 func (c *Container) Top(ctx context.Context) ([]int, error) {
-	if err := c.mustRun(); err != nil {
-		return nil, err
-	}
 	r, err := c.ask(ctx, monitor.Request{Op: monitor.OpPids})
 	return r.Pids, err
 }
@@ -289,18 +280,34 @@ func (c *Container) dial() (*monitor.Conn, error) {
 	return conn, nil
 }
 
-// ask sends one request to the container's monitor and waits for the reply.
-func (c *Container) ask(ctx context.Context, req monitor.Request) (monitor.Reply, error) {
+// request sends one request to the container's monitor and waits for the reply. The
+// caller closes the connection.
+func (c *Container) request(ctx context.Context, req monitor.Request, files ...*os.File) (*monitor.Conn, monitor.Reply, error) {
+	if err := c.mustRun(); err != nil {
+		return nil, monitor.Reply{}, err
+	}
 	conn, err := c.dial()
 	if err != nil {
-		return monitor.Reply{}, err
+		return nil, monitor.Reply{}, err
 	}
-	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	r, err := conn.Ask(req)
-	if err != nil && ctx.Err() != nil {
-		return r, ctx.Err()
+	r, err := conn.Ask(req, files...)
+	if err != nil {
+		conn.Close()
+		if ctx.Err() != nil {
+			return nil, r, ctx.Err()
+		}
+		return nil, r, kinded(err)
 	}
-	return r, kinded(err)
+	return conn, r, nil
+}
+
+// ask is request for those that end with their reply.
+func (c *Container) ask(ctx context.Context, req monitor.Request) (monitor.Reply, error) {
+	conn, r, err := c.request(ctx, req)
+	if err != nil {
+		return r, err
+	}
+	return r, conn.Close()
 }
