@@ -108,7 +108,11 @@ func (m *Monitor) simple(req Request) (r Reply, err error) {
 	}
 	switch req.Op {
 	case OpSignal:
-		return r, m.kill(c, syscall.Signal(req.Signal))
+		err := m.kill(c, syscall.Signal(req.Signal))
+		if err == nil && req.Signal == int(syscall.SIGKILL) { // as Docker, whose next command may be rm
+			m.endsWithin(defaultStopTimeout)
+		}
+		return r, err
 	case OpPause:
 		if status == state.Paused {
 			return r, &Fault{Kind: FaultPaused, Message: fmt.Sprintf("Container %s is already paused", m.cfg.ID)}
