@@ -99,6 +99,17 @@ func (r *Runtime) Lookup(name string) (*Container, error) {
 	return &Container{r, cfg}, nil
 }
 
+// LookupToRemove is Lookup that also finds a container whose configuration is
+// damaged; nothing but Remove works on that.
+func (r *Runtime) LookupToRemove(name string) (*Container, error) {
+	c, err := r.Lookup(name)
+	var damaged *state.DamagedError
+	if errors.As(err, &damaged) {
+		return &Container{r, &config.Container{ID: damaged.ID}}, nil
+	}
+	return c, err
+}
+
 // Containers lists all containers, newest first. An error names those that could
 // not be read; the others are in the list all the same.
 func (r *Runtime) Containers() ([]*Container, error) {

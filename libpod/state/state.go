@@ -63,6 +63,16 @@ func (e *AmbiguousError) Error() string {
 	return fmt.Sprintf("Multiple IDs found with provided prefix: %s", e.Prefix)
 }
 
+// DamagedError is a configuration that cannot be read.
+type DamagedError struct {
+	ID, File string
+	Err      error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("reading configuration of container %.12[1]s: %s is damaged (%v); remove the container with: ctr rm -f %.12[1]s", e.ID, e.File, e.Err)
+}
+
 // Load reads the configuration of container id. A file of a newer format is refused.
 func (s *Store) Load(id string) (*config.Container, error) {
 	b, err := readFile(s.configFile(id))
@@ -74,7 +84,7 @@ func (s *Store) Load(id string) (*config.Container, error) {
 	}
 	var c config.Container
 	if err := json.Unmarshal(b, &c); err != nil {
-		return nil, fmt.Errorf("reading configuration of container %.12s: %s is damaged (%w); remove the container with: ctr rm -f %.12s", id, s.configFile(id), err, id)
+		return nil, &DamagedError{id, s.configFile(id), err}
 	}
 	if c.Version > config.Version {
 		return nil, fmt.Errorf("container %.12s was written by a newer ctr (format %d, this one knows %d); use that version", id, c.Version, config.Version)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/manifest"
 	"go.podman.io/image/v5/pkg/compression"
@@ -58,18 +59,22 @@ func (s *Store) Import(ctx context.Context, o ImportOptions) (id string, err err
 	return id, step(err, "importing %s", o.Source)
 }
 
-func (s *Store) importStream(ctx context.Context, in io.Reader, config manifest.Schema2Image, platform Platform, names []reference.Named) (string, error) {
-	full, err := peek(reading{ctx, in})
+// importStream names the layer as every other program names one with this content,
+// which takes reading it twice: a layer of another name would keep out the same
+// image from a registry or an archive.
+func (s *Store) importStream(ctx context.Context, in io.Reader, config manifest.Schema2Image, platform Platform, names []reference.Named) (id string, err error) {
+	again, content, err := s.measure(reading{ctx, in}, in)
 	if err != nil {
 		return "", err
 	}
-	plain, _, err := compression.AutoDecompress(full)
+	defer again.Close()
+	plain, err := decompressed(reading{ctx, again})
 	if err != nil {
-		return "", fmt.Errorf("decompressing: %w", truncation(err))
+		return "", err
 	}
 	defer plain.Close()
 	archive := &noting{Reader: plain}
-	id, err := s.create(archive, "", config, platform, names)
+	id, err = s.create(archive, content.Encoded(), config, platform, names)
 	if err != nil && archive.err != nil {
 		err = truncation(archive.err) // the unpacking process only knows that its input ended
 	}
@@ -77,6 +82,58 @@ func (s *Store) importStream(ctx context.Context, in io.Reader, config manifest.
 		err = ctx.Err()
 	}
 	return id, err
+}
+
+// measure reads the archive to its end. It returns its decompressed content's digest
+// and the archive once more: source itself when that can be read again, else a copy.
+func (s *Store) measure(in io.Reader, source io.Reader) (again io.ReadCloser, content digest.Digest, err error) {
+	file, ok := source.(*os.File)
+	if st, err := fileInfo(file); !ok || err != nil || !st.Mode().IsRegular() {
+		if file, err = os.CreateTemp(s.scratch, scratchPrefix); err != nil {
+			return nil, "", fmt.Errorf("making a temporary file: %w", oneLine(err))
+		}
+		defer func() {
+			if err != nil {
+				file.Close()
+			}
+		}()
+		os.Remove(file.Name()) // it goes with the descriptor
+		in = io.TeeReader(in, file)
+	}
+	full, err := peek(in)
+	if err != nil {
+		return nil, "", err
+	}
+	plain, err := decompressed(full)
+	if err != nil {
+		return nil, "", err
+	}
+	defer plain.Close()
+	if content, err = digest.FromReader(plain); err != nil {
+		return nil, "", fmt.Errorf("reading the archive: %w", truncation(err))
+	}
+	if _, err = io.Copy(io.Discard, full); err != nil { // what follows the compressed stream is part of the copy
+		return nil, "", fmt.Errorf("reading the archive: %w", err)
+	}
+	if _, err = file.Seek(0, io.SeekStart); err != nil {
+		return nil, "", fmt.Errorf("reading the archive again: %w", err)
+	}
+	return file, content, nil
+}
+
+func fileInfo(f *os.File) (os.FileInfo, error) {
+	if f == nil {
+		return nil, os.ErrInvalid
+	}
+	return f.Stat()
+}
+
+func decompressed(in io.Reader) (io.ReadCloser, error) {
+	plain, _, err := compression.AutoDecompress(in)
+	if err != nil {
+		return nil, fmt.Errorf("decompressing: %w", truncation(err))
+	}
+	return plain, nil
 }
 
 // noting is a reader that remembers what stopped it.

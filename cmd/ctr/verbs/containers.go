@@ -17,13 +17,18 @@ const parallel = 16
 // those before it are done. One that fails does not keep the others from it. What
 // processes that were killed left behind is mended on the way out.
 func (p *program) eachContainer(ctx context.Context, names []string, do func(context.Context, *libpod.Container) error) error {
+	return p.eachFound(ctx, names, (*libpod.Runtime).Lookup, do)
+}
+
+// eachFound is eachContainer with another way to find one.
+func (p *program) eachFound(ctx context.Context, names []string, find func(*libpod.Runtime, string) (*libpod.Container, error), do func(context.Context, *libpod.Container) error) error {
 	runtime, err := libpod.Open()
 	if err != nil {
 		return err
 	}
 	defer runtime.Repair(ctx)
 	return p.eachName(names, func(name string) (string, error) {
-		c, err := runtime.Lookup(name)
+		c, err := find(runtime, name)
 		if err != nil {
 			return "", err
 		}

@@ -30,7 +30,11 @@ func buildRm(p *program) *command {
 
 // remove is `rm`. With force, as in Docker, what does not exist is mentioned but no failure.
 func (p *program) remove(ctx context.Context, names []string, o libpod.RemoveOptions) error {
-	err := p.eachContainer(ctx, names, func(ctx context.Context, c *libpod.Container) error { return c.Remove(ctx, o) })
+	find := (*libpod.Runtime).Lookup
+	if o.Force {
+		find = (*libpod.Runtime).LookupToRemove
+	}
+	err := p.eachFound(ctx, names, find, func(ctx context.Context, c *libpod.Container) error { return c.Remove(ctx, o) })
 	if !o.Force || err == nil {
 		return err
 	}
