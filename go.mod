@@ -127,3 +127,5 @@ require (
 	google.golang.org/protobuf v1.36.11 // indirect
 	gvisor.dev/gvisor v0.0.0-20240916094835-a174eb65023f // indirect
 )
+
+replace github.com/seccomp/libseccomp-golang => ./pkg/libseccomp-golang
