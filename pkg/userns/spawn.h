@@ -2,7 +2,7 @@
 #define CTR_SPAWN_H
 
 /* Where the child stopped, when it could not reach execve. */
-enum ctr_stage { CTR_PARENT_GONE = 1, CTR_JOIN, CTR_IDS, CTR_MOUNTS, CTR_FILES, CTR_EXEC };
+enum ctr_stage { CTR_STARTED = 1, CTR_PARENT_GONE, CTR_JOIN, CTR_IDS, CTR_MOUNTS, CTR_FILES, CTR_EXEC };
 
 struct ctr_spawn {
 	unsigned long flags;  /* CLONE_NEWUSER, CLONE_NEWNS, ... */
@@ -11,7 +11,7 @@ struct ctr_spawn {
 	int setsid;
 	int release;          /* read end: one byte once the maps are written */
 	int release_write;    /* the parent's end, closed in the child so that it sees the parent die */
-	int report;           /* write end, close-on-exec: {stage, errno} when something fails */
+	int report;           /* write end, close-on-exec: {CTR_STARTED, pid}, then {stage, errno} if something fails */
 	const int *files;     /* become descriptors 0..nfiles-1, nothing else stays open */
 	int nfiles;
 	const char *path;
@@ -19,7 +19,10 @@ struct ctr_spawn {
 	char *const *envp;
 };
 
-/* Returns the child's pid, or -errno. */
+/*
+ * Returns when the child has executed or failed: 0, or -errno when it could not be
+ * made. Meanwhile another thread reads the report, writes the maps, and releases.
+ */
 int ctr_spawn(const struct ctr_spawn *s);
 
 #endif

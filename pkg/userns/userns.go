@@ -116,27 +116,35 @@ func (c Command) start(flags uintptr, env []string, setids, mapIDs bool, m Map) 
 	defer reportRead.Close()
 	defer reportWrite.Close()
 
-	pid, err := c.clone(flags, env, setids, release, releaseWrite, reportWrite)
-	if err != nil {
-		return 0, err
+	cloned := make(chan error, 1)
+	go func() {
+		cloned <- c.clone(flags, env, setids, release, releaseWrite, reportWrite)
+		reportWrite.Close()
+	}()
+	stage, pid := readReport(reportRead)
+	if stage != C.CTR_STARTED {
+		return 0, <-cloned
 	}
-	reportWrite.Close()
 	if mapIDs {
-		if err := m.write(pid); err != nil {
-			syscall.Kill(pid, syscall.SIGKILL)
-			syscall.Wait4(pid, nil, 0, nil)
-			return 0, err
-		}
+		err = m.write(pid)
 	}
-	releaseWrite.Write([]byte{1})
-	if err := readReport(reportRead, c.Args[0]); err != nil {
-		syscall.Wait4(pid, nil, 0, nil)
-		return 0, err
+	if err == nil {
+		releaseWrite.Write([]byte{1})
 	}
-	return pid, nil
+	releaseWrite.Close() // without the byte the child gives up
+	stage, errno := readReport(reportRead)
+	<-cloned
+	if stage == 0 {
+		return pid, nil
+	}
+	syscall.Wait4(pid, nil, 0, nil)
+	if err == nil {
+		err = stageError(stage, syscall.Errno(errno), c.Args[0])
+	}
+	return 0, err
 }
 
-func (c Command) clone(flags uintptr, env []string, setids bool, release, releaseWrite, report *os.File) (int, error) {
+func (c Command) clone(flags uintptr, env []string, setids bool, release, releaseWrite, report *os.File) error {
 	join := -1
 	if c.Join != nil {
 		join = int(c.Join.Fd())
@@ -156,22 +164,27 @@ func (c Command) clone(flags uintptr, env []string, setids bool, release, releas
 		files: &files[0], nfiles: C.int(len(c.Files)),
 		path: arena.str("/proc/self/exe"), argv: arena.strs(c.Args), envp: arena.strs(env),
 	}
-	pid := C.ctr_spawn(&s)
+	ret := C.ctr_spawn(&s)
 	runtime.KeepAlive(c.Files)
 	runtime.KeepAlive(c.Join)
-	if pid < 0 {
-		return 0, fmt.Errorf("creating namespaces: %w", syscall.Errno(-pid))
+	if ret < 0 {
+		return fmt.Errorf("creating namespaces: %w", syscall.Errno(-ret))
 	}
-	return int(pid), nil
+	return nil
 }
 
-func readReport(r io.Reader, name string) error {
+// readReport reads one message of the child; stage 0 is the end, which a successful
+// execve brings about.
+func readReport(r io.Reader) (stage uint32, value int) {
 	var msg [8]byte
 	if n, _ := io.ReadFull(r, msg[:]); n < len(msg) {
-		return nil // closed by a successful execve
+		return 0, 0
 	}
-	errno := syscall.Errno(binary.NativeEndian.Uint32(msg[4:]))
-	switch binary.NativeEndian.Uint32(msg[:]) {
+	return binary.NativeEndian.Uint32(msg[:]), int(int32(binary.NativeEndian.Uint32(msg[4:])))
+}
+
+func stageError(stage uint32, errno syscall.Errno, name string) error {
+	switch stage {
 	case C.CTR_JOIN:
 		return fmt.Errorf("entering the user namespace: %w", errno)
 	case C.CTR_IDS:

@@ -41,8 +41,15 @@ func (v *value) String() string { return "" }
 
 // bind makes the flag one of urfave's.
 func (f flag) bind() cli.Flag {
-	return &cli.GenericFlag{Name: f.Name, Value: f.value}
+	return &bound{&cli.GenericFlag{Name: f.Name, Value: f.value}}
 }
+
+// bound is a flag with one name. urfave's own Names runs a regular expression, and is
+// called for each flag as often as there are flags: 2 ms for run's hundred.
+type bound struct{ *cli.GenericFlag }
+
+// Names implements cli.Flag.
+func (b *bound) Names() []string { return []string{b.Name} }
 
 // also adds long names that mean the same and are not shown.
 func (f flag) also(names ...string) flag {
