@@ -113,7 +113,7 @@ func names(t *testing.T, o *oracle, multiplexed bool) []string {
 	var all []string
 	for i := range calls {
 		_, via := multiplexedBy(calls[i].name)
-		if calls[i].name == "socketcall" || calls[i].name == "ipc" {
+		if calls[i].name == "socketcall" || calls[i].name == "ipc" || calls[i].name == plainName {
 			continue
 		}
 		if via == multiplexed && o.number("x86_64", calls[i].name) != -1 {
@@ -188,15 +188,26 @@ func differences(g generator, p profile, one, two []instruction) []difference {
 	return found
 }
 
+// plain is a rule without conditions. Without one, libseccomp forgets to load the call's
+// number when the first rule that it tries has conditions.
+func plain(fallback ScmpAction) testRule {
+	if fallback == ActAllow {
+		return testRule{plainName, ActLog, nil}
+	}
+	return testRule{plainName, ActAllow, nil}
+}
+
+const plainName = "getpid"
+
 // alone is what libseccomp makes of the rules for a call one by one, the first of which
 // that matches counts.
 func (o *oracle) alone(p profile, d difference) uint32 {
 	archs := []ScmpArch{ArchX86}
 	if d.number&x32Bit != 0 {
-		archs = []ScmpArch{ArchX32} // its mere presence can spoil x86_64's rules
+		archs = []ScmpArch{ArchX32}
 	}
 	for _, r := range d.rules(p) {
-		program, _ := o.reference(profile{p.fallback, archs, []testRule{r}})
+		program, _ := o.reference(profile{p.fallback, archs, []testRule{plain(p.fallback), r}})
 		if v := run(program, d.data); v != p.fallback.value() {
 			return v
 		}
@@ -259,7 +270,7 @@ func TestRulesAreAUnion(t *testing.T) {
 		var alone [][]instruction
 		for range 2 + g.IntN(4) {
 			r := testRule{"mmap", ActAllow, g.conditions(3)}
-			program, _ := o.reference(profile{p.fallback, p.archs, []testRule{r}})
+			program, _ := o.reference(profile{p.fallback, p.archs, []testRule{plain(p.fallback), r}})
 			p.rules, alone = append(p.rules, r), append(alone, program)
 		}
 		got, _ := ours(t, p)

@@ -41,6 +41,9 @@ func main() {
 			x32[name] = n
 		}
 	}
+	for _, name := range []string{"send", "recv"} {
+		i386[name] = -1 // functions of socketcall without a number of their own
+	}
 	write("calls_amd64.go", []string{"x86_64", "x86", "x32"}, amd64, i386, x32)
 
 	arm64, arm := list("arm64"), list("arm")
