@@ -46,7 +46,7 @@ func compileFilter(cfg *configs.Config, profile *rspec.LinuxSeccomp) (*os.File, 
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.MemfdCreate("seccomp", unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate("seccomp", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("passing the seccomp filter: %w", err)
 	}
@@ -56,6 +56,12 @@ func compileFilter(cfg *configs.Config, profile *rspec.LinuxSeccomp) (*os.File, 
 	if _, err := file.Write(data); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("passing the seccomp filter: %w", err)
+	}
+	// A container that may trace can reach the descriptor while a process joins it,
+	// and this file is also the filter of those that join later.
+	if _, err := unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("sealing the seccomp filter: %w", err)
 	}
 	cfg.Seccomp = &configs.Seccomp{DefaultAction: configs.Allow}
 	return file, nil
