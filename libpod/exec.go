@@ -2,7 +2,6 @@ package libpod
 
 import (
 	"context"
-
 	"errors"
 	"fmt"
 	"io"
@@ -33,12 +32,13 @@ type Exec struct {
 	Pid    int
 	conn   *monitor.Conn
 	master *os.File // the terminal, when there is one
+	loan   *loan    // the streams, when there is none
 	o      ExecOptions
 }
 
 // Exec starts a process in the container. Without a terminal the process has the
-// caller's descriptors themselves, so nothing is copied and nothing can be lost.
-// The caller calls Wait unless it detached.
+// caller's pipes themselves; other files are copied to and from (see loan). The
+// caller calls Wait unless it detached.
 func (c *Container) Exec(ctx context.Context, o ExecOptions) (*Exec, error) {
 	req := monitor.Exec{Args: o.Args, Env: o.Env, User: o.User, WorkingDir: o.WorkingDir, TTY: o.TTY, Privileged: o.Privileged, Detach: o.Detach}
 	if o.TTY && o.Streams.Stdout != nil {
@@ -51,11 +51,17 @@ func (c *Container) Exec(ctx context.Context, o ExecOptions) (*Exec, error) {
 		return nil, err
 	}
 	defer null.Close()
-	conn, reply, err := c.request(ctx, monitor.Request{Op: monitor.OpExec, Exec: &req}, o.files(null)...)
+	loan, err := o.lend(null)
 	if err != nil {
 		return nil, err
 	}
-	e := &Exec{Pid: reply.Pid, conn: conn, o: o}
+	conn, reply, err := c.request(ctx, monitor.Request{Op: monitor.OpExec, Exec: &req}, append(loan.files, o.ExtraFiles...)...)
+	if err != nil {
+		loan.abandon()
+		return nil, err
+	}
+	loan.begin()
+	e := &Exec{Pid: reply.Pid, conn: conn, loan: loan, o: o}
 	if passed := conn.Files(); len(passed) > 0 {
 		e.master = passed[0]
 	}
@@ -65,11 +71,11 @@ func (c *Container) Exec(ctx context.Context, o ExecOptions) (*Exec, error) {
 	return e, nil
 }
 
-// files are the descriptors that go with the request; null stands for streams that
-// are not connected.
-func (o ExecOptions) files(null *os.File) []*os.File {
+// lend prepares the streams that go with the request; null stands for those that are
+// not connected.
+func (o ExecOptions) lend(null *os.File) (*loan, error) {
 	if o.TTY {
-		return o.ExtraFiles
+		return &loan{}, nil
 	}
 	files := []*os.File{null, null, null}
 	if !o.Detach {
@@ -79,10 +85,10 @@ func (o ExecOptions) files(null *os.File) []*os.File {
 			}
 		}
 	}
-	return append(files, o.ExtraFiles...)
+	return lend(files[0], files[1], files[2])
 }
 
-// Wait relays the terminal, if any, until the process has ended, and returns its
+// Wait relays the streams until the process has ended, and returns its
 // exit status; [term.ErrDetach] when the user typed the detach keys.
 func (e *Exec) Wait(ctx context.Context) (state.Exit, error) {
 	defer e.conn.Close()
@@ -98,6 +104,7 @@ func (e *Exec) Wait(ctx context.Context) (state.Exit, error) {
 		}()
 	}
 	kind, p, err := e.conn.Receive()
+	e.loan.end()
 	select {
 	case <-detached:
 		return state.Exit{}, term.ErrDetach
