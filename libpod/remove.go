@@ -160,6 +160,9 @@ func (r *Runtime) dropRunDir(id string) {
 	os.RemoveAll(r.store.RunDir(id))
 }
 
+// HasTrash reports whether Repair would find files of containers that are gone.
+func (r *Runtime) HasTrash() bool { return len(r.store.Trash()) > 0 }
+
 func (r *Runtime) emptyTrash() {
 	if trash := r.store.Trash(); len(trash) > 0 {
 		_ = r.clean(trash, false) // the next command tries again

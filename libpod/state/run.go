@@ -123,6 +123,7 @@ type State struct {
 	Container    Process
 	Network      *Network
 	Orphan       bool // it runs, but its monitor was killed
+	Unsettled    bool // it ended, and nobody has recorded that
 }
 
 // Active reports whether the container has a process or is about to have one again.
@@ -204,7 +205,7 @@ func (s *Store) lost(id string, r *Record, why string) (State, error) {
 		return s.ended(id)
 	}
 	exit := Exit{Code: UnknownCode, Unknown: true, Error: "exit status unknown: " + why, StartedAt: r.StartedAt, RestartCount: r.RestartCount}
-	return State{Status: Exited, Exit: exit, StartedAt: r.StartedAt, RestartCount: r.RestartCount}, nil
+	return State{Status: Exited, Exit: exit, StartedAt: r.StartedAt, RestartCount: r.RestartCount, Unsettled: true}, nil
 }
 
 // UnknownCode is what the formats that need a number show for an exit status that

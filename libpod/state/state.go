@@ -245,7 +245,7 @@ func (s *Store) ReadExit(id string) (*Exit, error) {
 	var e Exit
 	ok, err := readJSON(s.exitFile(id), &e)
 	if err != nil {
-		return &Exit{Unknown: true, Error: "exit status unknown: " + err.Error()}, nil
+		return &Exit{Code: UnknownCode, Unknown: true, Error: "exit status unknown: " + err.Error()}, nil
 	}
 	if !ok {
 		return nil, nil

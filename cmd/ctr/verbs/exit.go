@@ -79,6 +79,15 @@ func (p *program) report(err error) int {
 	return codeOf(err, codeFailure)
 }
 
+// verbFailed keeps what went wrong to codeFailure: 126 and 127 are the codes of those
+// verbs alone that were given a command to run.
+func verbFailed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(err.Error())
+}
+
 // complain prints one error, or each of several joined ones, on a line of its own.
 func (p *program) complain(err error) {
 	if many, ok := err.(interface{ Unwrap() []error }); ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,11 +33,11 @@ func buildPs(p *program) *command {
 			boolean(&o.quiet, "quiet,q", "Only display container IDs"),
 			boolean(&o.size, "size,s", "Display total file sizes"),
 		},
-		run: func(_ context.Context, _ []string) error { return p.ps(o) },
+		run: func(ctx context.Context, _ []string) error { return p.ps(ctx, o) },
 	}
 }
 
-func (p *program) ps(o psOptions) error {
+func (p *program) ps(ctx context.Context, o psOptions) error {
 	if o.latest && o.last < 0 {
 		o.last = 1
 	}
@@ -53,10 +54,10 @@ func (p *program) ps(o psOptions) error {
 	if err != nil {
 		return err
 	}
-	found, unreadable := o.choose(runtime, wanted)
+	list, unreadable := o.choose(runtime, wanted)
 	now := time.Now()
-	rows := make([]psRow, 0, len(found))
-	for _, c := range found {
+	rows := make([]psRow, 0, len(list))
+	for _, c := range list {
 		row := newPsRow(c.Config(), c.state, now, o.noTrunc)
 		if o.size {
 			if row.Size, err = sizeColumn(c.Container); err != nil {
@@ -69,6 +70,10 @@ func (p *program) ps(o psOptions) error {
 		err = p.printIDs(rows)
 	} else {
 		err = format.Print(p.Out, f, psColumns(o.size), psHeaders, rows)
+	}
+	lost := slices.ContainsFunc(list, func(f found) bool { return f.state.Unsettled })
+	if o.all && (lost || runtime.HasTrash()) {
+		runtime.Repair(ctx)
 	}
 	return errors.Join(err, unreadable)
 }

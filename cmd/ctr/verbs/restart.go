@@ -12,7 +12,7 @@ func buildRestart(p *program) *command {
 		min: 1, max: anyNumber,
 		flags: stopFlags(&o),
 		run: func(ctx context.Context, args []string) error {
-			return p.eachContainer(ctx, args, func(ctx context.Context, c *libpod.Container) error { return c.Restart(ctx, o) })
+			return p.eachContainer(ctx, args, func(ctx context.Context, c *libpod.Container) error { return verbFailed(c.Restart(ctx, o)) })
 		},
 	}
 }

@@ -34,7 +34,7 @@ func buildStart(p *program) *command {
 			notice := p.noticeOnce(runtime)
 			return p.eachContainer(ctx, args, func(ctx context.Context, c *libpod.Container) error {
 				_, err := c.Start(ctx, libpod.StartOptions{Notice: notice})
-				return err
+				return verbFailed(err)
 			})
 		},
 	}
@@ -63,7 +63,7 @@ func (p *program) startAttached(ctx context.Context, names []string, o startOpti
 	}
 	a, err := c.Start(ctx, libpod.StartOptions{Attach: p.streams(stdin, true, true, keys), Notice: p.noticeOnce(runtime)})
 	if err != nil {
-		return err
+		return verbFailed(err)
 	}
 	s := session{tty: cfg.TTY, stdin: stdin}
 	if o.sigProxy {
