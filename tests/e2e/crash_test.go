@@ -223,7 +223,7 @@ func (c *crasher) checkContainer(id string, fail func(string, ...any)) {
 
 // nothingLeft looks for files of containers that are gone.
 func (c *crasher) nothingLeft(fail func(string, ...any)) {
-	for range 40 {
+	for range 120 { // what is less than a second old is still somebody's to clear away
 		left := c.leftovers()
 		if len(left) == 0 {
 			return
