@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"syscall"
 
 	"github.com/moby/sys/userns"
@@ -40,14 +39,8 @@ func (builtin) Create(ctx context.Context, id, dir string, spec *rspec.Spec, std
 	}
 	c.program = spec.Process.Args[0]
 	if c.child, err = c.spawn(spec.Process, stdio); err != nil {
-		c.closeFilter()
 		_ = c.lc.Destroy()
 		return nil, fmt.Errorf("creating container %s: %w", id, err)
-	}
-	if c.filter != nil {
-		if err := checkFilters(c.pid); err != nil {
-			return nil, errors.Join(fmt.Errorf("creating container %s: %w", id, err), c.Delete())
-		}
 	}
 	return c, nil
 }
@@ -75,20 +68,8 @@ func newBuiltinContainer(id, dir string, spec *rspec.Spec) (*builtinContainer, e
 	if !c.cgroup {
 		cfg.Cgroups.Resources = &cgroups.Resources{}
 	}
-	if c.filter, err = compileFilter(cfg, profileOf(spec)); err != nil {
-		return nil, err
-	}
-	if c.lc, err = libcontainer.Create(dir, id, cfg); err != nil {
-		c.closeFilter()
-	}
+	c.lc, err = libcontainer.Create(dir, id, cfg)
 	return c, err
-}
-
-func profileOf(spec *rspec.Spec) *rspec.LinuxSeccomp {
-	if spec.Linux == nil {
-		return nil
-	}
-	return spec.Linux.Seccomp
 }
 
 // hasPrivatePids reports whether the container's first process is the init of its
@@ -112,7 +93,6 @@ type builtinContainer struct {
 	lc          *libcontainer.Container
 	cgroup      bool // a cgroup of the container's own exists
 	privatePids bool
-	filter      *os.File // the seccomp program, when it is not libcontainer's to make
 	execs       children
 	freezer     freezer
 }
@@ -126,9 +106,6 @@ func (c *builtinContainer) spawn(p *rspec.Process, stdio IO) (*child, error) {
 	}
 	lp.Init = c.child == nil
 	lp.ExtraFiles = stdio.Extra
-	if c.filter != nil {
-		lp.ExtraFiles = append(slices.Clip(stdio.Extra), c.filter)
-	}
 	var console *os.File
 	if stdio.Console != nil {
 		ours, theirs, err := consolePair()
@@ -253,15 +230,8 @@ func (c *builtinContainer) Delete() error {
 		return fmt.Errorf("deleting container %s: %w", c.id, err)
 	}
 	<-c.done
-	c.closeFilter()
 	if err := c.lc.Destroy(); err != nil {
 		return fmt.Errorf("deleting container %s: %w", c.id, err)
 	}
 	return nil
-}
-
-func (c *builtinContainer) closeFilter() {
-	if c.filter != nil {
-		c.filter.Close()
-	}
 }

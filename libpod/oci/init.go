@@ -4,7 +4,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 
 	"github.com/opencontainers/runc/libcontainer"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // a C constructor that joins namespaces before Go starts
@@ -36,17 +35,5 @@ func MaybeInit() {
 	// libcontainer's own parent-death signal is lost in the forks that precede this
 	// point; set here, libcontainer carries it over the change of user.
 	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
-	hookFilter(firstOwnDescriptor())
 	libcontainer.Init()
-}
-
-// firstOwnDescriptor is the first of libcontainer's descriptors, which follow those
-// that are passed to the container.
-func firstOwnDescriptor() int {
-	for _, name := range []string{"_LIBCONTAINER_CONSOLE", "_LIBCONTAINER_INITPIPE"} {
-		if fd, err := strconv.Atoi(os.Getenv(name)); err == nil {
-			return fd
-		}
-	}
-	return -1
 }
