@@ -91,6 +91,9 @@ func (c *Container) startError(ctx context.Context, err error) error {
 	if errors.As(err, &fault) && fault.Kind == monitor.FaultGone {
 		said, _ := os.ReadFile(c.monitorLog())
 		line, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
+		if line == "" {
+			line = "it said nothing; was it killed, or is there no more memory, or are there too many processes (ulimit -u)?"
+		}
 		return fmt.Errorf("starting container %.12s: its monitor died: %s", c.cfg.ID, line)
 	}
 	return kinded(err)
