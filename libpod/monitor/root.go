@@ -62,6 +62,9 @@ func (m *Monitor) prepare() (err error) {
 	if err := r.mount(m.cfg, dir); err != nil {
 		return err
 	}
+	if err := rootfs.CheckPlaces(r.target); err != nil {
+		return err
+	}
 	if r.cfg, err = r.resolveVolumes(m.cfg, volume.Open(m.store.Data())); err != nil {
 		return err
 	}
