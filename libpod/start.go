@@ -165,18 +165,31 @@ func (c *Container) Stop(ctx context.Context, o StopOptions) error {
 		timeout = *o.Timeout
 	}
 	_, err = c.ask(ctx, monitor.Request{Op: monitor.OpStop, Stop: &monitor.Stop{Signal: int(o.Signal), Timeout: timeout}})
-	return c.unlessEnded(err)
+	return c.unlessEnded(ctx, err)
 }
 
 // unlessEnded forgets the error of a request when the container has ended meanwhile.
-func (c *Container) unlessEnded(err error) error {
+// A monitor that answers nobody any more is about to record the end: that is waited for.
+func (c *Container) unlessEnded(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if st, stErr := c.State(); stErr == nil && !st.Active() {
-		return nil
+	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		st, stErr := c.State()
+		switch {
+		case stErr == nil && !st.Active(), KindOf(stErr) == ErrNoSuchContainer:
+			return nil
+		case KindOf(err) != ErrNotRunning || stErr != nil:
+			return err
+		case st.Orphan:
+			return c.killOrphan(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
 	}
-	return err
 }
 
 // killOrphan ends a container whose monitor was killed and records that.
