@@ -2,6 +2,7 @@ package spec
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/moby/profiles/seccomp"
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"ctr/libpod/config"
 )
@@ -264,7 +266,7 @@ func TestSecuritySocketcall(t *testing.T) {
 	all, _ := names(upstream)
 	p := build(t).Linux.Seccomp
 	n, actions := names(p)
-	if n != all || len(actions) != 1 || actions[0] != rspec.ActErrno || p.Syscalls[0].Names[0] != "socketcall" || *p.Syscalls[0].ErrnoRet == *p.DefaultErrnoRet {
+	if n != all+3 || len(actions) != 1 || actions[0] != rspec.ActErrno || p.Syscalls[0].Names[0] != "socketcall" || *p.Syscalls[0].ErrnoRet == *p.DefaultErrnoRet {
 		t.Errorf("%d of %d system calls, socketcall %v, first rule %+v", n, all, actions, p.Syscalls[0])
 	}
 	for _, rule := range p.Syscalls {
@@ -272,12 +274,52 @@ func TestSecuritySocketcall(t *testing.T) {
 			t.Error("socket is allowed for every family")
 		}
 	}
-	if slices.Contains(p.Architectures, rspec.ArchX32) {
-		t.Error("the profile is translated for x32")
+	if !slices.Equal(p.Architectures, upstream.Architectures) {
+		t.Errorf("architectures %v, Docker's are %v", p.Architectures, upstream.Architectures)
 	}
 	p = build(t, func(in *Input) { in.Config.Platform = "linux/386" }).Linux.Seccomp
 	if _, actions := names(p); len(actions) != 1 || actions[0] != rspec.ActAllow {
 		t.Errorf("--platform linux/386: socketcall %v", actions)
+	}
+}
+
+// The kernel sees the lower half of the family alone, seccomp's comparisons both halves.
+func TestSocketFamilies(t *testing.T) {
+	var conditions []rspec.LinuxSeccompArg
+	for _, rule := range build(t).Linux.Seccomp.Syscalls {
+		if slices.Contains(rule.Names, "socket") {
+			if len(rule.Args) != 1 || rule.Args[0].Index != 0 || rule.Action != rspec.ActAllow {
+				t.Fatalf("rule for socket: %+v", rule)
+			}
+			conditions = append(conditions, rule.Args[0])
+		}
+	}
+	allowed := func(family uint64) bool {
+		return slices.ContainsFunc(conditions, func(c rspec.LinuxSeccompArg) bool {
+			switch c.Op {
+			case rspec.OpLessThan:
+				return family < c.Value
+			case rspec.OpEqualTo:
+				return family == c.Value
+			case rspec.OpGreaterThan:
+				return family > c.Value
+			case rspec.OpMaskedEqual:
+				return family&c.Value == c.ValueTwo
+			}
+			t.Fatalf("condition %+v", c)
+			return false
+		})
+	}
+	for family := range uint64(64) {
+		denied := family == unix.AF_ALG || family == unix.AF_VSOCK
+		if allowed(family) == denied {
+			t.Errorf("family %d allowed: %v", family, !denied)
+		}
+		for _, upper := range []uint64{1 << 32, 1 << 63, math.MaxUint32 << 32} {
+			if denied && allowed(family|upper) {
+				t.Errorf("family %d is allowed as %#x", family, family|upper)
+			}
+		}
 	}
 }
 

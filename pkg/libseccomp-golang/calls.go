@@ -2,7 +2,6 @@ package seccomp
 
 import (
 	"errors"
-	"slices"
 	"sync"
 )
 
@@ -25,25 +24,13 @@ type call struct {
 // where it does not exist.
 const absent = -10000
 
-// multiplexed are the calls that 32-bit x86 has, or has besides their own numbers,
-// as functions of one call. The functions' numbers are in <linux/net.h> and
-// <linux/ipc.h>.
-type multiplexed struct {
-	through  string
-	function uint64
-}
+// Some calls are, on 32-bit x86, also or only functions of one of these two.
+const (
+	socketcall = "socketcall"
+	ipc        = "ipc"
+)
 
-// multiplexedBy has the function, and the call that it is a function of.
-func multiplexedBy(name string) (multiplexed, bool) {
-	if i := slices.Index(socketFunctions[:], name); i > 0 {
-		return multiplexed{"socketcall", uint64(i)}, true
-	}
-	if i := slices.Index(ipcFunctions[:], name); i > 0 {
-		return multiplexed{"ipc", uint64(i)}, true
-	}
-	return multiplexed{}, false
-}
-
+// The functions by their numbers in <linux/net.h> and <linux/ipc.h>.
 var socketFunctions = [...]string{
 	"", "socket", "bind", "connect", "listen", "accept", "getsockname", "getpeername", "socketpair", "send", "recv",
 	"sendto", "recvfrom", "shutdown", "setsockopt", "getsockopt", "sendmsg", "recvmsg", "accept4", "recvmmsg", "sendmmsg",
@@ -55,20 +42,40 @@ var ipcFunctions = [...]string{
 	21: "shmat", 22: "shmdt", 23: "shmget", 24: "shmctl",
 }
 
+// route is the way to a call as a function of another.
+type route struct {
+	through  int // place of socketcall or ipc in calls, plus one; 0 when there is none
+	function uint64
+}
+
 // index is made when it is first needed: most programs that link this package never do.
+// Its slices are by place in calls, or by native number.
 var index struct {
 	once     sync.Once
 	byName   map[string]int
-	byNumber map[ScmpSyscall]int // native numbers
+	byNumber []int // place plus one
+	routes   []route
 }
 
 func makeIndex() {
 	index.byName = make(map[string]int, len(calls))
-	index.byNumber = make(map[ScmpSyscall]int, len(calls))
+	index.byNumber = make([]int, 1024)
+	index.routes = make([]route, len(calls))
 	for i := range calls {
 		index.byName[calls[i].name] = i
-		if n := numberIn(i, 0); n >= 0 {
-			index.byNumber[n] = i
+		if n := numberIn(i, 0); n >= 0 && int(n) < len(index.byNumber) {
+			index.byNumber[n] = i + 1
+		}
+	}
+	addRoutes(socketcall, socketFunctions[:])
+	addRoutes(ipc, ipcFunctions[:])
+}
+
+func addRoutes(through string, functions []string) {
+	at, ok := index.byName[through]
+	for number, name := range functions {
+		if i, known := index.byName[name]; ok && known {
+			index.routes[i] = route{at + 1, uint64(number)}
 		}
 	}
 }
@@ -87,10 +94,10 @@ func find(number ScmpSyscall) int {
 	if number <= absent && int(absent-number) < len(calls) {
 		return int(absent - number)
 	}
-	if i, ok := index.byNumber[number]; ok {
-		return i
+	if number < 0 || int(number) >= len(index.byNumber) {
+		return -1
 	}
-	return -1
+	return index.byNumber[number] - 1
 }
 
 // GetSyscallFromName is the native number of a call, or a negative number that stands
@@ -112,10 +119,8 @@ func GetSyscallFromNameByArch(name string, arch ScmpArch) (ScmpSyscall, error) {
 	if !ok {
 		return 0, ErrSyscallDoesNotExist
 	}
-	if abis[n].multi {
-		if _, ok := multiplexedBy(name); ok {
-			return ScmpSyscall(absent - i), nil
-		}
+	if abis[n].multi && index.routes[i].through > 0 {
+		return ScmpSyscall(absent - i), nil
 	}
 	return numberIn(i, n), nil
 }

@@ -40,36 +40,36 @@ type span struct {
 
 // spans are those of all calls with an audit number, in order.
 func (f *ScmpFilter) spans(audit uint32) []span {
-	all := ruleSet{}
 	x32 := false
+	order := make([]uint64, 0, len(calls)) // numbers, and below them the abi and the place
 	for n, a := range abis {
 		if a.audit != audit || !f.has(n) {
 			continue
 		}
 		x32 = x32 || a.bit == x32Bit
-		if len(all) == 0 {
-			all = f.rules[n]
-			continue
-		}
-		merged := make(ruleSet, len(all)+len(f.rules[n]))
-		for _, rules := range []ruleSet{all, f.rules[n]} {
-			for number, r := range rules {
-				merged[number] = r
+		for place, rules := range f.rules[n] {
+			if len(rules) > 0 {
+				order = append(order, uint64(f.number(place, n))<<32|uint64(n)<<24|uint64(place))
 			}
 		}
-		all = merged
 	}
-	numbers := make([]uint32, 0, len(all))
-	for number := range all {
-		numbers = append(numbers, number)
+	slices.Sort(order)
+	found := make([]numbered, len(order))
+	for i, o := range order {
+		found[i] = numbered{uint32(o >> 32), f.rules[o>>24&0xff][o&0xffffff]}
 	}
-	slices.Sort(numbers)
-	return f.bound(audit, x32, f.cover(all, numbers))
+	return f.bound(audit, x32, f.cover(found))
 }
 
-// cover fills the gaps between numbers, and joins neighbours that do the same.
-func (f *ScmpFilter) cover(rules ruleSet, numbers []uint32) []span {
-	spans := make([]span, 1, 2*len(numbers)+3)
+// numbered are the rules of the call with a number.
+type numbered struct {
+	number uint32
+	rules  []rule
+}
+
+// cover fills the gaps between calls, and joins neighbours that do the same.
+func (f *ScmpFilter) cover(rules []numbered) []span {
+	spans := make([]span, 1, len(rules)+3)
 	spans[0] = span{0, nil, f.fallback}
 	add := func(s span) {
 		last := &spans[len(spans)-1]
@@ -81,14 +81,14 @@ func (f *ScmpFilter) cover(rules ruleSet, numbers []uint32) []span {
 			spans = append(spans, s)
 		}
 	}
-	for i, number := range numbers {
-		s := span{number, rules[number], f.fallback}
+	for i, c := range rules {
+		s := span{c.number, c.rules, f.fallback}
 		if only := s.rules[0]; len(only.conditions) == 0 {
 			s.rules, s.action = nil, only.action
 		}
 		add(s)
-		if i == len(numbers)-1 || numbers[i+1] != number+1 {
-			add(span{number + 1, nil, f.fallback})
+		if i == len(rules)-1 || rules[i+1].number != c.number+1 {
+			add(span{c.number + 1, nil, f.fallback})
 		}
 	}
 	return spans

@@ -111,8 +111,9 @@ func (g generator) profile(names []string) profile {
 func names(t *testing.T, o *oracle, multiplexed bool) []string {
 	t.Helper()
 	var all []string
+	index.once.Do(makeIndex)
 	for i := range calls {
-		_, via := multiplexedBy(calls[i].name)
+		via := index.routes[i].through > 0
 		if calls[i].name == "socketcall" || calls[i].name == "ipc" || calls[i].name == plainName {
 			continue
 		}
@@ -154,7 +155,7 @@ func (d difference) rules(p profile) (involved []testRule) {
 	for _, r := range p.rules {
 		for _, arch := range append(p.archs, ArchAMD64) {
 			n, err := GetSyscallFromNameByArch(r.name, arch)
-			_, multi := multiplexedBy(r.name)
+			multi := index.routes[index.byName[r.name]].through > 0
 			if err == nil && (uint32(n) == d.number || multi && abis[findABI(arch)].audit == d.arch) {
 				involved = append(involved, r)
 				break

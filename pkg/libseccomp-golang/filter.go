@@ -17,6 +17,8 @@ type ScmpFilter struct {
 	bits     map[attribute]bool
 	archs    []ScmpArch
 	rules    [len(abis)]ruleSet // of the abis in archs
+	unknown  []uint32           // numbers with rules that are not in calls
+	pool     []rule
 }
 
 var errInvalid = errors.New("filter is invalid or uninitialized")

@@ -65,8 +65,26 @@ type rule struct {
 	action     ScmpAction
 }
 
-// ruleSet has the rules of an abi by number. The first that holds counts.
-type ruleSet map[uint32][]rule
+// ruleSet has the rules of an abi by the call's place in calls. Calls that only the kernel
+// knows follow after these, in the order of the filter's unknown. Of a call's rules, the
+// first that holds counts.
+type ruleSet [][]rule
+
+func (s ruleSet) get(place int) []rule {
+	if place < len(s) {
+		return s[place]
+	}
+	return nil
+}
+
+func (s *ruleSet) set(place int, rules []rule) {
+	if place >= len(*s) {
+		grown := make(ruleSet, max(len(calls), place+1))
+		copy(grown, *s)
+		*s = grown
+	}
+	(*s)[place] = rules
+}
 
 // condition makes a condition fit for an abi.
 func (a abi) condition(c ScmpCondition) condition {
@@ -96,35 +114,67 @@ func (f *ScmpFilter) addRule(number ScmpSyscall, action ScmpAction, conds []Scmp
 	if err := checkConditions(conds); err != nil {
 		return err
 	}
-	var added [len(abis)]map[uint32][]rule
+	place := f.place(number)
+	if place < 0 {
+		return fmt.Errorf("unrecognized syscall %#x", int32(number))
+	}
+	var changes [2 * len(abis)]change
+	count := 0
 	for n := range abis {
 		if !f.has(n) {
 			continue
 		}
-		targets, err := abis[n].targets(n, number, conds, exact)
+		targets, err := abis[n].targets(n, place, conds, exact)
 		if err != nil {
 			return err
 		}
 		for _, t := range targets {
-			rules, err := insert(f.rules[n][t.number], rule{t.conditions, action})
+			if t.place < 0 {
+				continue
+			}
+			rules, err := f.insert(f.rules[n].get(t.place), rule{t.conditions, action})
 			if err != nil {
 				return fmt.Errorf("rule for %s: %w", abis[n].arch, err)
 			}
-			if added[n] == nil {
-				added[n] = map[uint32][]rule{}
-			}
-			added[n][t.number] = rules
+			changes[count] = change{n, t.place, rules}
+			count++
 		}
 	}
-	for n, numbers := range added {
-		for number, rules := range numbers {
-			if f.rules[n] == nil {
-				f.rules[n] = make(ruleSet, len(calls))
-			}
-			f.rules[n][number] = rules
-		}
+	for _, c := range changes[:count] {
+		f.rules[c.abi].set(c.place, c.rules)
 	}
 	return nil
+}
+
+// change is what adding a rule does to the rules of one call of one abi.
+type change struct {
+	abi, place int
+	rules      []rule
+}
+
+// place is where a call with a native number has its rules, or -1. A number that has no
+// name only means something in a filter for the native architecture alone.
+func (f *ScmpFilter) place(number ScmpSyscall) int {
+	if i := find(number); i >= 0 {
+		return i
+	}
+	if number < 0 || len(f.archs) > 1 {
+		return -1
+	}
+	i := slices.Index(f.unknown, uint32(number))
+	if i < 0 {
+		i = len(f.unknown)
+		f.unknown = append(f.unknown, uint32(number))
+	}
+	return len(calls) + i
+}
+
+// number is the opposite of place, for the n-th abi.
+func (f *ScmpFilter) number(place, n int) uint32 {
+	if place >= len(calls) {
+		return f.unknown[place-len(calls)]
+	}
+	return uint32(numberIn(place, n))
 }
 
 func checkConditions(conds []ScmpCondition) error {
@@ -141,47 +191,47 @@ func checkConditions(conds []ScmpCondition) error {
 	return nil
 }
 
-// target is where a rule goes in an abi.
+// target is where a rule goes in an abi: nowhere when place is negative.
 type target struct {
-	number     uint32
+	place      int
 	conditions []condition
 }
 
-// targets are the calls by which the call with a native number can be made in the n-th
-// abi, which is a. There are two where it is also a function of socketcall or ipc: the
-// function's number is then what the first argument must be. The other conditions are
-// kept as they are, as libseccomp does, though socketcall's arguments are others.
-func (a abi) targets(n int, number ScmpSyscall, conds []ScmpCondition, exact bool) ([]target, error) {
-	conditions := make([]condition, 0, len(conds)+1)
+// targets are the calls by which a call can be made in the n-th abi, which is a. There
+// are two where it is also a function of socketcall or ipc: the function's number is then
+// what the first argument must be. The other conditions are kept as they are, as
+// libseccomp does, though socketcall's arguments are others.
+func (a abi) targets(n, place int, conds []ScmpCondition, exact bool) (found [2]target, err error) {
+	conditions := a.conditions(conds)
+	found[0], found[1] = target{-1, nil}, target{-1, nil}
+	if place >= len(calls) {
+		found[0] = target{place, conditions}
+		return found, nil
+	}
+	if numberIn(place, n) >= 0 {
+		found[0] = target{place, conditions}
+	}
+	via := index.routes[place]
+	if a.multi && via.through > 0 {
+		found[1] = target{via.through - 1, throughFunction(via.function, conditions)}
+	}
+	if exact && (found[0].place < 0 || found[1].place >= 0) {
+		return found, fmt.Errorf("%s has no number of its own for %s, or not only", a.arch, calls[place].name)
+	}
+	return found, nil
+}
+
+// conditions are conds for a, sorted.
+func (a abi) conditions(conds []ScmpCondition) []condition {
+	if len(conds) == 0 {
+		return nil
+	}
+	conditions := make([]condition, 0, len(conds))
 	for _, c := range conds {
 		conditions = append(conditions, a.condition(c))
 	}
 	slices.SortFunc(conditions, func(x, y condition) int { return int(x.argument) - int(y.argument) })
-	i := find(number)
-	if i < 0 {
-		if n == 0 && number >= 0 { // a call that only the kernel knows
-			return []target{{uint32(number), conditions}}, nil
-		}
-		return nil, fmt.Errorf("unrecognized syscall %#x", int32(number))
-	}
-	var found []target
-	if own := numberIn(i, n); own >= 0 {
-		found = append(found, target{uint32(own), conditions})
-	}
-	if via, ok := multiplexedBy(calls[i].name); ok && a.multi {
-		if exact {
-			return nil, fmt.Errorf("%s is also a function of %s on %s", calls[i].name, via.through, a.arch)
-		}
-		through, err := GetSyscallFromNameByArch(via.through, a.arch)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, target{uint32(through), throughFunction(via.function, conditions)})
-	}
-	if exact && len(found) == 0 {
-		return nil, fmt.Errorf("%s does not exist on %s", calls[i].name, a.arch)
-	}
-	return found, nil
+	return conditions
 }
 
 // throughFunction has a condition on the function in the place of one on the first
@@ -194,9 +244,9 @@ func throughFunction(function uint64, conditions []condition) []condition {
 	return slices.Insert(slices.Clone(others), 0, condition{0, CompareEqual, function, 1<<32 - 1})
 }
 
-// insert adds a rule to those of a call, in new memory. A rule that has all conditions of
+// insert is rules with another rule. rules itself stays as it is. A rule that has all conditions of
 // another one says nothing that the other does not, and gives way to it.
-func insert(rules []rule, r rule) ([]rule, error) {
+func (f *ScmpFilter) insert(rules []rule, r rule) ([]rule, error) {
 	for _, have := range rules {
 		if !includes(r.conditions, have.conditions) {
 			continue
@@ -206,13 +256,24 @@ func insert(rules []rule, r rule) ([]rule, error) {
 		}
 		return rules, nil
 	}
-	kept := make([]rule, 0, len(rules)+1)
+	kept := f.space(len(rules) + 1)
 	for _, have := range rules {
 		if !includes(have.conditions, r.conditions) {
 			kept = append(kept, have)
 		}
 	}
 	return append(kept, r), nil
+}
+
+// space is memory for n rules. It is taken from larger pieces, for most calls have a
+// single rule.
+func (f *ScmpFilter) space(n int) []rule {
+	if cap(f.pool)-len(f.pool) < n {
+		f.pool = make([]rule, 0, max(n, 256))
+	}
+	start := len(f.pool)
+	f.pool = f.pool[:start+n]
+	return f.pool[start : start : start+n]
 }
 
 // includes reports whether all conditions in some are also in all.
