@@ -76,8 +76,9 @@ func born(id string, files []*os.File) (*Monitor, error) {
 	return m, os.Chdir("/")
 }
 
-// showID writes the container's ID where ps(1) looks for a program's arguments.
+// showID names the process and its container where ps(1) looks for them.
 func showID(id string) {
+	_ = os.WriteFile("/proc/self/comm", []byte(Name), 0)
 	if len(os.Args) > 1 && len(os.Args[1]) == len(id) {
 		copy(unsafe.Slice(unsafe.StringData(os.Args[1]), len(id)), id)
 	}
