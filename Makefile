@@ -40,7 +40,7 @@ test:
 
 # The tests as Go runs them; script/test sets the machine up for them first.
 gotest: all
-	$(GO) test -count=1 -timeout 25m ./...
+	$(GO) test -count=1 -p 1 -timeout 25m ./... github.com/seccomp/libseccomp-golang
 
 bench: all
 	tests/bench/run
