@@ -239,11 +239,12 @@ func compare(t *testing.T, o *oracle, g generator, p profile) (contradictions in
 }
 
 func TestDecidesAsLibseccomp(t *testing.T) {
+	const profiles = 60
 	o := newOracle(t)
 	for _, multiplexed := range []bool{false, true} {
 		known := names(t, o, multiplexed)
 		affected, contradictions := 0, 0
-		for seed := range uint64(150) {
+		for seed := range uint64(profiles) {
 			g := generator{rand.New(rand.NewPCG(seed, 1))}
 			n := compare(t, o, g, g.profile(known))
 			if t.Failed() {
@@ -252,7 +253,7 @@ func TestDecidesAsLibseccomp(t *testing.T) {
 			contradictions += n
 			affected += min(n, 1)
 		}
-		t.Logf("libseccomp contradicts itself about %d calls in %d of 150 profiles", contradictions, affected)
+		t.Logf("libseccomp contradicts itself about %d calls in %d of %d profiles", contradictions, affected, profiles)
 	}
 }
 
