@@ -24,23 +24,34 @@ type RemoveOptions struct {
 
 // Remove ends the container's existence. Its name is free at once.
 func (c *Container) Remove(ctx context.Context, o RemoveOptions) error {
+	trash, err := c.discard(ctx, o)
+	errs := []error{err}
+	for _, path := range trash {
+		errs = append(errs, c.r.removeTree(path))
+	}
+	return errors.Join(errs...)
+}
+
+// discard is Remove without the time that removing the files takes: they are in the
+// directories trash, even when there is an error too.
+func (c *Container) discard(ctx context.Context, o RemoveOptions) (trash []string, err error) {
 	lock, err := c.lockAtRest(ctx, o.Force)
 	if KindOf(err) == ErrNoSuchContainer && (o.Force || c.cfg.AutoRemove) {
-		return nil // its --rm was faster
+		return nil, nil // its --rm was faster
 	}
 	if err != nil {
-		return kinded(err)
+		return nil, kinded(err)
 	}
 	defer lock.Close()
-	trash, err := c.r.store.Discard(c.cfg.ID)
+	dir, err := c.r.store.Discard(c.cfg.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.r.store.Log(monitor.ContainerEvent(c.cfg, "destroy", nil))
 	if o.Volumes || c.cfg.AutoRemove {
-		err = c.r.removeAnonymous(c.cfg)
+		trash, err = c.r.discardAnonymous(c.cfg)
 	}
-	return errors.Join(err, c.r.removeTree(trash))
+	return append(trash, dir), err
 }
 
 // lockAtRest locks the container while nothing of it runs, which with force it sees
@@ -70,16 +81,19 @@ func (c *Container) lockAtRest(ctx context.Context, force bool) (*os.File, error
 	}
 }
 
-func (r *Runtime) removeAnonymous(cfg *config.Container) error {
-	var errs []error
+func (r *Runtime) discardAnonymous(cfg *config.Container) (trash []string, err error) {
 	for _, m := range cfg.Mounts {
-		if m.Type == config.MountVolume && m.Anonymous {
-			if err := r.Volumes().Remove(m.Source); err != nil && !errors.Is(err, os.ErrNotExist) {
-				errs = append(errs, err)
-			}
+		if m.Type != config.MountVolume || !m.Anonymous {
+			continue
+		}
+		switch path, e := r.Volumes().Discard(m.Source); {
+		case e == nil:
+			trash = append(trash, path)
+		case !errors.Is(e, os.ErrNotExist):
+			err = errors.Join(err, e)
 		}
 	}
-	return errors.Join(errs...)
+	return trash, err
 }
 
 // CleanName is argv[0] of the process that removes files of mapped owners; argv[1:]
@@ -116,6 +130,7 @@ func (r *Runtime) Repair(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	var trash []string
 	for _, id := range ids {
 		cfg, err := r.store.Load(id)
 		if KindOf(err) == ErrNoSuchContainer {
@@ -129,17 +144,19 @@ func (r *Runtime) Repair(ctx context.Context) {
 		if err != nil || st.Status != state.Exited {
 			continue
 		}
-		r.settle(ctx, &Container{r, cfg})
+		trash = append(trash, r.settle(ctx, &Container{r, cfg})...)
 	}
-	r.emptyTrash()
+	if trash = append(trash, r.store.Trash()...); len(trash) > 0 {
+		_ = r.clean(trash, false) // the next command tries again
+	}
 }
 
-// settle records the end of a container that nobody recorded, and removes it if it
-// was to be.
-func (r *Runtime) settle(ctx context.Context, c *Container) {
+// settle records the end of a container that nobody recorded, and discards it if it
+// was to be removed.
+func (r *Runtime) settle(ctx context.Context, c *Container) (trash []string) {
 	lock, err := r.store.Lock(ctx, c.cfg.ID)
 	if err != nil {
-		return
+		return nil
 	}
 	st, err := c.State()
 	if err == nil && !st.Active() {
@@ -147,8 +164,9 @@ func (r *Runtime) settle(ctx context.Context, c *Container) {
 	}
 	lock.Close()
 	if err == nil && c.cfg.AutoRemove {
-		_ = c.Remove(ctx, RemoveOptions{Volumes: true})
+		trash, _ = c.discard(ctx, RemoveOptions{Volumes: true})
 	}
+	return trash
 }
 
 // dropRunDir clears the run directory of a container that no longer exists, unless
@@ -162,12 +180,6 @@ func (r *Runtime) dropRunDir(id string) {
 
 // HasTrash reports whether Repair would find files of containers that are gone.
 func (r *Runtime) HasTrash() bool { return len(r.store.Trash()) > 0 }
-
-func (r *Runtime) emptyTrash() {
-	if trash := r.store.Trash(); len(trash) > 0 {
-		_ = r.clean(trash, false) // the next command tries again
-	}
-}
 
 // Logs calls emit for each record of the container's log that o selects.
 func (c *Container) Logs(ctx context.Context, o logs.ReadOptions, emit func(logs.Record) error) error {

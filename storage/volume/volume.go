@@ -210,24 +210,33 @@ func (v *Volumes) List() ([]*Volume, error) {
 // subordinate ids, stays in the trash directory for whoever empties that inside the
 // user namespace.
 func (v *Volumes) Remove(name string) error {
+	trash, err := v.Discard(name)
+	if err == nil {
+		storage.RemoveTree(trash) // an error leaves it where it is
+	}
+	return err
+}
+
+// Discard is Remove without the time that removing the files takes: they are in the
+// directory trash, for the caller to remove or for a later command.
+func (v *Volumes) Discard(name string) (trash string, err error) {
 	vol, err := v.Get(name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	unlock, err := vol.lock(context.Background())
 	if err != nil {
-		return fmt.Errorf("remove %s: %w", name, err)
+		return "", fmt.Errorf("remove %s: %w", name, err)
 	}
 	defer unlock()
 	if err := os.MkdirAll(v.trash, 0o700); err != nil {
-		return fmt.Errorf("remove %s: %w", name, err)
+		return "", fmt.Errorf("remove %s: %w", name, err)
 	}
-	trash := filepath.Join(v.trash, "volume-"+NewName()[:16])
+	trash = filepath.Join(v.trash, "volume-"+NewName()[:16])
 	if err := os.Rename(vol.dir, trash); err != nil {
-		return fmt.Errorf("remove %s: %w", name, err)
+		return "", fmt.Errorf("remove %s: %w", name, err)
 	}
-	storage.RemoveTree(trash) // an error leaves it where it is
-	return nil
+	return trash, nil
 }
 
 // Path is the directory that containers mount.
