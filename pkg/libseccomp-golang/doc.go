@@ -11,8 +11,9 @@
 // compare the two. Where they differ:
 //
 //   - Rules of one call with several conditions each are the union that libseccomp's
-//     manual promises. libseccomp itself sometimes forgets a rule when another one
-//     shares its first condition or overlaps it.
+//     manual promises. libseccomp 2.5.4 sometimes loses one of several that overlap, or
+//     does not come to an end; and where the first rule that it tries has conditions,
+//     it can forget to load the call's number, so that no rule works.
 //   - When rules of one call overlap and return different things, the one that was
 //     added first counts. libseccomp goes by an order of its own.
 //   - Calls are known by the name and number of Linux 6.1 to 7.0; the library knows
