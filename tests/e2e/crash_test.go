@@ -1,14 +1,18 @@
 package e2e
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -56,12 +60,15 @@ func TestKillAnyProcessAtAnyMoment(t *testing.T) {
 		"stop":   func(n string) []string { c.prepareRunning(n); return []string{"stop", "-t", "0", n} },
 		"rm -f":  func(n string) []string { c.prepareRunning(n); return []string{"rm", "-f", n} },
 		"rm":     func(n string) []string { c.prepareCreated(n); return []string{"rm", n} },
+		"load":   func(n string) []string { return []string{"load", "-q", "-i", c.archive(n)} },
 		"import": func(n string) []string { return []string{"import", filepath.Join(w.fixtures, imageName), "crash:" + n} },
 	}
+	c.must(ops["load"]("load")...)
 	names := make([]string, 0, len(ops))
 	for name := range ops {
 		names = append(names, name)
 	}
+	slices.Sort(names) // so that the seed alone decides
 	for round := range crashRounds {
 		op := names[c.random.IntN(len(names))]
 		name := fmt.Sprint("crash", round%7) // names come back, so a stuck one shows
@@ -102,6 +109,37 @@ func (c *crasher) must(args ...string) string {
 		c.t.Fatalf("ctr %v: %v: %s", args, err, out)
 	}
 	return out
+}
+
+// archive makes a docker-archive of one layer that no image in the store has yet.
+func (c *crasher) archive(name string) string {
+	c.t.Helper()
+	layer := pack(c.t, map[string][]byte{"unique": fmt.Append(nil, c.random.Uint64()), "big": make([]byte, 1<<20)})
+	config := fmt.Appendf(nil, `{"architecture":%q,"os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%x"]}}`, runtime.GOARCH, sha256.Sum256(layer))
+	manifest := fmt.Appendf(nil, `[{"Config":"config.json","RepoTags":["crash:%s"],"Layers":["layer.tar"]}]`, name)
+	path := filepath.Join(c.dir, "archive.tar")
+	if err := os.WriteFile(path, pack(c.t, map[string][]byte{"config.json": config, "manifest.json": manifest, "layer.tar": layer}), 0o644); err != nil {
+		c.t.Fatal(err)
+	}
+	return path
+}
+
+func pack(t *testing.T, files map[string][]byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, content := range files {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 func (c *crasher) prepareCreated(name string) {
