@@ -320,7 +320,7 @@ func (m *Monitor) serveExec(conn *Conn, e *Exec) {
 	}
 	id := state.NewID()
 	m.store.Log(m.event("exec_start", map[string]string{"execID": id}))
-	m.replyExec(conn, proc.Pid(), e.Detach, master)
+	left := m.replyExec(conn, proc.Pid(), e.Detach, master)
 	exit, err := proc.Wait()
 	end := state.Exit{Code: exit.Code, FinishedAt: time.Now()}
 	if err != nil {
@@ -330,27 +330,33 @@ func (m *Monitor) serveExec(conn *Conn, e *Exec) {
 	if !e.Detach {
 		b, _ := json.Marshal(end)
 		_ = conn.Send(KindExit, b)
+		<-left // what is still in the terminal is the client's to read
 	}
 }
 
 // replyExec tells the client of the process and hands it the terminal. When the
 // client leaves, the monitor reads the terminal itself, so that the process does
-// not block on a screen that nobody looks at.
-func (m *Monitor) replyExec(conn *Conn, pid int, detach bool, master *os.File) {
+// not block on a screen that nobody looks at. The channel is closed when no terminal
+// is the client's (any more).
+func (m *Monitor) replyExec(conn *Conn, pid int, detach bool, master *os.File) <-chan struct{} {
+	left := make(chan struct{})
 	var pass []*os.File
 	if master != nil && !detach {
 		pass = []*os.File{master}
 	}
 	_ = conn.SendJSON(KindReply, Reply{Pid: pid}, pass...)
 	if master == nil {
-		return
+		close(left)
+		return left
 	}
 	go func() {
 		if !detach {
 			_, _, _ = conn.Receive() // returns when the client is gone
 		}
+		close(left)
 		discard(master)
 	}()
+	return left
 }
 
 // discard reads f to its end and closes it.
