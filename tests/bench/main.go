@@ -49,6 +49,14 @@ func (e *engine) run(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// removal is a forced rm that kills at once, which podman has to be told.
+func (e *engine) removal(names ...string) []string {
+	if e.name == "podman" {
+		return append([]string{"rm", "-f", "-t", "0"}, names...)
+	}
+	return append([]string{"rm", "-f"}, names...)
+}
+
 func fatal(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)
 	os.Exit(1)
@@ -206,7 +214,7 @@ func (b *bench) exec() {
 	}
 	b.each("exec true", "1/5", func(e *engine) { e.run("exec", "sleeper", "true") })
 	for _, e := range b.peers() {
-		e.run("rm", "-f", "-t", "0", "sleeper")
+		e.run(e.removal("sleeper")...)
 	}
 }
 
@@ -253,11 +261,11 @@ func (b *bench) detached() {
 		e.run("run", "-d", "--name", fmt.Sprint("d", i), "--network", "none", image, "sleep", "1000")
 	}
 	remove := func(e *engine) time.Duration {
-		args := []string{"rm", "-f", "-t", "0"}
+		var names []string
 		for i := range n {
-			args = append(args, fmt.Sprint("d", i))
+			names = append(names, fmt.Sprint("d", i))
 		}
-		return timed(func() { e.run(args...) })
+		return timed(func() { e.run(e.removal(names...)...) })
 	}
 	var removals [2][]time.Duration
 	removed := func(e *engine) {
@@ -287,12 +295,12 @@ func (b *bench) detached() {
 	start(b.ctr, 0)
 	time.Sleep(2 * time.Second)
 	b.rows = append(b.rows, []string{"memory of one alone (PSS)", fmt.Sprintf("%.2f MB", pss(b.ctr)), "-", "-", "4 MB"})
-	b.ctr.run("rm", "-f", "-t", "0", "d0")
+	b.ctr.run("rm", "-f", "d0")
 }
 
 // pss adds up, in MB, what the monitors of this user's containers take.
 func pss(*engine) float64 {
-	out, _ := exec.Command("sh", "-c", `for p in $(pgrep -u "$(id -u)" -f '^ctr-monitor'); do awk '/^Pss:/{print $2}' /proc/$p/smaps_rollup 2>/dev/null; done | awk '{s+=$1} END{print s/1024}'`).Output()
+	out, _ := exec.Command("sh", "-c", `for p in $(pgrep -u "$(id -u)" -f '^ctr-(monitor|guard)'); do awk '/^Pss:/{print $2}' /proc/$p/smaps_rollup 2>/dev/null; done | awk '{s+=$1} END{print s/1024}'`).Output()
 	var mb float64
 	fmt.Sscan(string(out), &mb)
 	return mb
