@@ -144,7 +144,7 @@ func (r *Runtime) Repair(ctx context.Context) {
 		if err != nil || st.Status != state.Exited {
 			continue
 		}
-		trash = append(trash, r.settle(ctx, &Container{r, cfg})...)
+		trash = append(trash, r.settle(ctx, &Container{r: r, cfg: cfg})...)
 	}
 	if trash = append(trash, r.store.Trash()...); len(trash) > 0 {
 		_ = r.clean(trash, false) // the next command tries again

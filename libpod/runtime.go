@@ -63,8 +63,9 @@ func (r *Runtime) Log(e state.Event) { r.store.Log(e) }
 // Container is one container. It holds the configuration as it was when it was
 // looked up.
 type Container struct {
-	r   *Runtime
-	cfg *config.Container
+	r      *Runtime
+	cfg    *config.Container
+	synced chan error // nil unless this process created it
 }
 
 // Config is the container's configuration; it must not be changed.
@@ -96,7 +97,7 @@ func (r *Runtime) Lookup(name string) (*Container, error) {
 	if err != nil {
 		return nil, kinded(err)
 	}
-	return &Container{r, cfg}, nil
+	return &Container{r: r, cfg: cfg}, nil
 }
 
 // LookupToRemove is Lookup that also finds a container whose configuration is
@@ -105,7 +106,7 @@ func (r *Runtime) LookupToRemove(name string) (*Container, error) {
 	c, err := r.Lookup(name)
 	var damaged *state.DamagedError
 	if errors.As(err, &damaged) {
-		return &Container{r, &config.Container{ID: damaged.ID}}, nil
+		return &Container{r: r, cfg: &config.Container{ID: damaged.ID}}, nil
 	}
 	return c, err
 }
@@ -134,13 +135,14 @@ func (r *Runtime) containers(ids []string) ([]*Container, error) {
 	cfgs, err := r.store.Configs(ids)
 	list := make([]*Container, len(cfgs))
 	for i, cfg := range cfgs {
-		list[i] = &Container{r, cfg}
+		list[i] = &Container{r: r, cfg: cfg}
 	}
 	return list, err
 }
 
 // Create puts a container on record, with a writable layer of its own. It fills in
 // an empty ID, Name and Created. A name in use is an error that matches [ErrNameInUse].
+// The record is not on the disk before [Container.Durable] has returned.
 func (r *Runtime) Create(ctx context.Context, cfg *config.Container) (*Container, error) {
 	cfg.Version = config.Version
 	if cfg.ID == "" {
@@ -166,9 +168,31 @@ func (r *Runtime) Create(ctx context.Context, cfg *config.Container) (*Container
 			return nil, kinded(err)
 		}
 		r.store.Log(monitor.ContainerEvent(cfg, "create", nil))
-		return &Container{r, cfg}, nil
+		c := &Container{r: r, cfg: cfg}
+		c.sync()
+		return c, nil
 	}
 	return nil, errors.New("creating container: every generated name is in use; give one with --name")
+}
+
+// sync begins to put a new container on the disk. One that goes away by itself is
+// not worth the writing.
+func (c *Container) sync() {
+	if c.cfg.AutoRemove {
+		return
+	}
+	c.synced = make(chan error, 1)
+	go func() { c.synced <- c.r.store.Sync(c.cfg.ID) }()
+}
+
+// Durable waits until a container that this process created would outlast a power
+// cut. Whoever reports the container as created calls it once, after whatever else
+// can be done meanwhile.
+func (c *Container) Durable() error {
+	if c.synced == nil {
+		return nil
+	}
+	return <-c.synced
 }
 
 func (r *Runtime) createOnce(ctx context.Context, cfg *config.Container) error {
@@ -189,8 +213,7 @@ func (r *Runtime) createOnce(ctx context.Context, cfg *config.Container) error {
 		}
 		cfg.Mounts[i].Source = v.Name
 	}
-	// a container that goes away by itself is not worth waiting for the disk
-	return r.store.Create(cfg, !cfg.AutoRemove, func(dir string) error {
+	return r.store.Create(cfg, func(dir string) error {
 		rootfs, err := storage.RootfsOf(cfg.Image.TopLayer, dir)
 		if err != nil {
 			return err

@@ -11,7 +11,7 @@ func BenchmarkList(b *testing.B) {
 	s := Open(b.TempDir(), b.TempDir())
 	c := &config.Container{Version: 1, ID: NewID(), Name: "benchmark", Image: config.ImageRef{Name: "busybox", ID: NewID()}, Cmd: []string{"true"},
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}
-	if err := s.Create(c, false, func(string) error { return nil }); err != nil {
+	if err := s.Create(c, func(string) error { return nil }); err != nil {
 		b.Fatal(err)
 	}
 	if err := s.WriteExit(c.ID, Exit{}, false); err != nil {

@@ -37,9 +37,9 @@ func NewID() string {
 }
 
 // Create makes the container's directory, calls prepare to fill it, claims the
-// name and commits the configuration. On error nothing is left behind. With
-// durable it is on the disk when Create returns.
-func (s *Store) Create(c *config.Container, durable bool, prepare func(dir string) error) (err error) {
+// name and commits the configuration. On error nothing is left behind. [Store.Sync]
+// makes it outlast a power cut.
+func (s *Store) Create(c *config.Container, prepare func(dir string) error) (err error) {
 	dir := s.Dir(c.ID)
 	if err := s.makeDirs(); err != nil {
 		return err
@@ -60,12 +60,31 @@ func (s *Store) Create(c *config.Container, durable bool, prepare func(dir strin
 	if err := s.claim(c.Name, c.ID); err != nil {
 		return err
 	}
-	if err := writeJSON(s.configFile(c.ID), c, durable); err != nil {
+	if err := writeJSON(s.configFile(c.ID), c, false); err != nil {
 		os.Remove(s.nameFile(c.Name))
 		return err
 	}
-	if durable {
-		return errors.Join(atomicfile.SyncDir(filepath.Dir(dir)), atomicfile.SyncDir(filepath.Join(s.data, "names")))
+	return nil
+}
+
+// Sync waits until the configuration of container id and its name are on the disk.
+// A container that is gone meanwhile needs no disk.
+func (s *Store) Sync(id string) error {
+	f, err := os.Open(s.configFile(id))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("syncing container %.12s: %w", id, err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("syncing container %.12s: %w", id, err)
+	}
+	for _, dir := range []string{s.Dir(id), filepath.Dir(s.Dir(id)), filepath.Join(s.data, "names")} {
+		if err := atomicfile.SyncDir(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }

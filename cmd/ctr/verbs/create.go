@@ -27,6 +27,9 @@ func buildCreate(p *program) *command {
 			if err != nil {
 				return err
 			}
+			if err := c.Durable(); err != nil {
+				return err
+			}
 			fmt.Fprintln(p.Out, c.ID())
 			return nil
 		},

@@ -59,6 +59,9 @@ func (p *program) runContainer(ctx context.Context, o *createOptions) error {
 		return err
 	}
 	if o.detach {
+		if err := c.Durable(); err != nil {
+			return err
+		}
 		fmt.Fprintln(p.Out, c.ID())
 		return nil
 	}

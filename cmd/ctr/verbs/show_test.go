@@ -255,7 +255,7 @@ func manyContainers(t testing.TB, dir string, n int) {
 	for i := range n {
 		c := someContainer()
 		c.ID, c.Name, c.Created = fmt.Sprintf("%064x", i+1), fmt.Sprintf("c%d", i), noon.Add(time.Duration(i)*time.Second)
-		if err := store.Create(c, false, func(string) error { return nil }); err != nil {
+		if err := store.Create(c, func(string) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Streams is where a verb reads and writes. The files are not closed.
@@ -32,7 +33,22 @@ type program struct {
 // lean program.
 func Main(args []string, streams Streams, heavy *Heavy) int {
 	p := &program{Streams: streams, name: "ctr", argv: args, heavy: heavy}
+	if err := enoughFiles(); err != nil {
+		return p.report(err)
+	}
 	return p.report(p.run(context.Background(), args[1:]))
+}
+
+// fewestFiles is how many files must be allowed to be open. With less, Go's runtime
+// gives up here and there with a stack trace, before anything could be said.
+const fewestFiles = 64
+
+func enoughFiles() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur >= fewestFiles {
+		return nil
+	}
+	return &usageError{code: codeUsage, text: fmt.Sprintf("Error: too many open files: %d are allowed and %d are needed; raise the limit: ulimit -n 1024", limit.Cur, fewestFiles)}
 }
 
 // run finds the command that words name and executes it.
