@@ -32,7 +32,7 @@ func nothingLeft(t *testing.T) {
 // After a crash the first command puts a container's files aside and does not wait
 // for their removal.
 func TestRemovalAfterACrash(t *testing.T) {
-	r := must(t, ctr("run", "-d", "--rm", "--name", "large", "--network", "none", base, "sh", "-c", "mkdir /d && cd /d && seq 20000 | xargs touch && touch /ready && sleep 1000"))
+	r := must(t, ctr("run", "-d", "--rm", "--name", "large", "--network", "none", base, "sh", "-c", "mkdir /d && cd /d && seq 8000 | xargs touch && touch /ready && sleep 1000"))
 	id := strings.TrimSpace(r)
 	eventually(t, "the container is large", func() bool { return ctr("exec", id, "stat", "/ready").code == 0 })
 	if err := syscall.Kill(monitorOf(t, id), syscall.SIGKILL); err != nil {

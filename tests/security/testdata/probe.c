@@ -252,7 +252,10 @@ static long int80(long nr, long a, long b, long c)
 {
 	long r;
 	asm volatile("int $0x80" : "=a"(r) : "0"(nr), "b"(a), "c"(b), "d"(c) : "memory", "r8", "r9", "r10", "r11");
-	return (int)r == -1 ? -EPERM : (int)r;
+	if ((int)r >= 0)
+		return (int)r;
+	errno = -(int)r;
+	return -1;
 }
 #endif
 
@@ -294,7 +297,7 @@ static int sockets(int family)
 		pid_t pid = fork(); /* a filter may answer with death */
 		if (pid == 0) {
 			long r = ways[i].open(family);
-			_exit(r >= 0 ? 0 : r == -1 ? errno : -r);
+			_exit(r >= 0 ? 0 : errno);
 		}
 		waitpid(pid, &status, 0);
 		printf("%s %s\n", ways[i].name,
