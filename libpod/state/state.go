@@ -135,15 +135,17 @@ func (s *Store) RunningIDs() ([]string, error) {
 
 // Resolve finds a container by full ID, name, or unique ID prefix, in this order.
 func (s *Store) Resolve(name string) (id string, err error) {
+	typed := name
+	name = strings.TrimPrefix(name, "/") // as inspect shows it
 	if name == "" || strings.ContainsAny(name, "/\x00") {
-		return "", &NoSuchContainerError{name}
+		return "", &NoSuchContainerError{typed}
 	}
 	if isID(name) && len(name) == 64 {
 		if _, err := os.Stat(s.configFile(name)); err == nil {
 			return name, nil
 		}
 	}
-	if id, err := os.Readlink(s.nameFile(strings.TrimPrefix(name, "/"))); err == nil {
+	if id, err := os.Readlink(s.nameFile(name)); err == nil {
 		if _, err := os.Stat(s.configFile(id)); err == nil {
 			return id, nil
 		}
