@@ -7,6 +7,7 @@
 # make clean
 # make help       this list
 
+comma := ,
 PREFIX ?= /usr/local
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -15,7 +16,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 TAGS := containers_image_openpgp,exclude_graphdriver_btrfs,seccomp,netgo,osusergo,urfave_cli_no_docs
 export CGO_ENABLED := 1
 export GOFLAGS := -tags=$(TAGS) -buildvcs=false -trimpath
-LDFLAGS := -s -w -linkmode external -extldflags "-static" -X ctr/pkg/version.Version=$(VERSION)
+# The linker warns of dlopen in a library that ctr-full never calls.
+QUIET := $(if $(findstring --no-warnings,$(shell ld --help 2>/dev/null)),-Wl$(comma)--no-warnings)
+LDFLAGS := -s -w -linkmode external -extldflags "-static $(QUIET)" -X ctr/pkg/version.Version=$(VERSION)
 
 include mk/embed.mk
 

@@ -49,7 +49,7 @@ func TestPrint(t *testing.T) {
 
 func TestBadTemplates(t *testing.T) {
 	for source, want := range map[string]string{
-		"{{.Foo":  "failed to parse template: template: :1: unclosed action",
+		"{{.Foo":   "failed to parse template: template: :1: unclosed action",
 		"{{.Foo}}": "failed to execute template",
 	} {
 		var out bytes.Buffer
