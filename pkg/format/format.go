@@ -4,6 +4,7 @@
 package format
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -85,7 +86,8 @@ func printJSON[T any](w io.Writer, rows []T) error {
 func Tabs(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 10, 1, 3, ' ', 0) }
 
 func printColumns[T any](w io.Writer, columns []Column[T], rows []T) error {
-	tabs := Tabs(w)
+	out := bufio.NewWriter(w) // a tabwriter writes every cell by itself
+	tabs := Tabs(out)
 	cells := make([]string, len(columns))
 	for i, c := range columns {
 		cells[i] = c.Header
@@ -97,7 +99,10 @@ func printColumns[T any](w io.Writer, columns []Column[T], rows []T) error {
 		}
 		fmt.Fprintln(tabs, strings.Join(cells, "\t"))
 	}
-	return tabs.Flush()
+	if err := tabs.Flush(); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 func printTemplate[T any](w io.Writer, f Format, headers Headers, rows []T) error {
