@@ -13,8 +13,12 @@ import (
 )
 
 // removeImages removes each image, goes on after one that cannot be removed, and
-// returns all that went wrong. With --force, an unknown image is told but no error.
+// returns all that went wrong. With --force, an unknown image is told but no error. There
+// are no untagged parents here that --no-prune could keep.
 func removeImages(ctx context.Context, s verbs.Streams, o verbs.RemoveImageOptions) error {
+	if len(o.Platforms) > 0 {
+		return errors.New("rmi --platform: an image of this store has one platform only; name the image instead")
+	}
 	return withStore(ctx, func(ctx context.Context, store *image.Store) error {
 		var problems []error
 		for _, ref := range o.Refs {
