@@ -239,3 +239,24 @@ func checkSpec(t *testing.T, name string, d *ast.GenDecl, spec ast.Spec) {
 		}
 	}
 }
+
+func TestCommandPagesAreCurrent(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join(root, "docs/commands/*.md"))
+	if err != nil || len(pages) < 20 {
+		t.Fatalf("%d pages, %v; write them with script/docs", len(pages), err)
+	}
+	for _, page := range pages {
+		verb := strings.TrimSuffix(filepath.Base(page), ".md")
+		help, err := exec.Command(filepath.Join(root, "bin/ctr"), verb, "--help").Output()
+		if err != nil {
+			t.Errorf("ctr %s --help: %v", verb, err)
+		}
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "```\n"+string(help)+"```\n") {
+			t.Errorf("%s is not what `ctr %s --help` says; run script/docs", page, verb)
+		}
+	}
+}
