@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -38,8 +39,29 @@ type remover struct {
 	moved int // names used up in top
 }
 
+// swaps is how often a name may turn from a directory into something else and back
+// while it is being removed.
+const swaps = 100
+
 // remove removes one name. Nothing is done about a name that is already gone.
 func (r *remover) remove(parent int, e entry, depth int) error {
+	var err error
+	for range swaps {
+		switch err = r.removeAs(parent, e, depth); {
+		case errors.Is(err, unix.EISDIR):
+			e.kind = unix.DT_DIR
+		case errors.Is(err, unix.ENOTDIR):
+			e.kind = unix.DT_UNKNOWN
+		default:
+			return err
+		}
+	}
+	return err
+}
+
+// removeAs removes one name as what it was when it was looked at. EISDIR and ENOTDIR
+// say that it is something else now.
+func (r *remover) removeAs(parent int, e entry, depth int) error {
 	if e.kind != unix.DT_DIR {
 		switch err := unix.Unlinkat(parent, e.name, 0); err {
 		case nil, unix.ENOENT:
