@@ -47,6 +47,7 @@ func TestKillAnyProcessAtAnyMoment(t *testing.T) {
 	c := &crasher{t: t, bin: filepath.Join(w.fixtures, "bin/ctr"), env: append(os.Environ(), w.env(dir)...), dir: dir, seed: seed, random: rand.New(rand.NewPCG(seed, 1))}
 	t.Logf("CTR_CRASH_SEED=%d repeats this sequence", seed)
 	c.must("import", filepath.Join(w.fixtures, imageName), "crash:import")
+	pulled := newRegistry(t)
 	ops := map[string]func(name string) []string{
 		"run -d": func(n string) []string {
 			return []string{"run", "-d", "--name", n, "--network", "none", "busybox", "sleep", "7777"}
@@ -61,9 +62,11 @@ func TestKillAnyProcessAtAnyMoment(t *testing.T) {
 		"rm -f":  func(n string) []string { c.prepareRunning(n); return []string{"rm", "-f", n} },
 		"rm":     func(n string) []string { c.prepareCreated(n); return []string{"rm", n} },
 		"load":   func(n string) []string { return []string{"load", "-q", "-i", c.archive(n)} },
+		"pull":   func(string) []string { c.must("rmi", "-f", pulled); return []string{"pull", "-q", pulled} },
 		"import": func(n string) []string { return []string{"import", filepath.Join(w.fixtures, imageName), "crash:" + n} },
 	}
 	c.must(ops["load"]("load")...)
+	c.must(ops["pull"]("")...)
 	names := make([]string, 0, len(ops))
 	for name := range ops {
 		names = append(names, name)
