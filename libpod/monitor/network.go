@@ -12,6 +12,7 @@ import (
 
 	"ctr/libpod/state"
 	"ctr/netns"
+	"ctr/pkg/paths"
 )
 
 // network is the container's own network namespace and the helper that connects it.
@@ -40,7 +41,8 @@ func (m *Monitor) connect() (*network, error) {
 	if n.ns, err = netns.New(); err != nil {
 		return nil, err
 	}
-	o := netns.Options{Helper: mode, RunDir: m.dir, Full: fullProgram()}
+	full, _ := paths.Full() // only the built-in helper needs it, and says when it is missing
+	o := netns.Options{Helper: mode, RunDir: m.dir, Full: full}
 	if args != "" {
 		o.Args = strings.Split(args, ",")
 	}
@@ -49,19 +51,6 @@ func (m *Monitor) connect() (*network, error) {
 		n.link, n.err = netns.Connect(context.Background(), n.ns, o)
 	}()
 	return n, nil
-}
-
-// fullProgram is ctr-full beside this program, or in ../libexec/ctr.
-func fullProgram() string {
-	self, err := os.Executable()
-	if err != nil {
-		return ""
-	}
-	beside := filepath.Join(filepath.Dir(self), "ctr-full")
-	if _, err := os.Stat(beside); err == nil {
-		return beside
-	}
-	return filepath.Join(filepath.Dir(self), "../libexec/ctr/ctr-full")
 }
 
 // end kills the helper. The kernel takes its time over a network device; nobody waits

@@ -100,3 +100,22 @@ func runDir(uid int) (string, error) {
 	}
 	return fmt.Sprintf("/tmp/ctr-run-%d", uid), nil
 }
+
+// FullProgram is the name of the program with the heavy verbs linked in.
+const FullProgram = "ctr-full"
+
+// Full is the path of that program: beside this one, or in the libexec directory of
+// the same installation. The error says how to install it.
+func Full() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding this program's directory: %w", err)
+	}
+	dir := filepath.Dir(self)
+	for _, path := range []string{filepath.Join(dir, FullProgram), filepath.Join(dir, "../libexec/ctr", FullProgram)} {
+		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not installed beside %s; install both programs (make install)", FullProgram, self)
+}

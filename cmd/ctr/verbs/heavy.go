@@ -2,13 +2,11 @@ package verbs
 
 import (
 	"context"
+	"ctr/pkg/paths"
 	"fmt"
 	"os"
 	"syscall"
 )
-
-// fullProgram is the program with the heavy verbs linked in.
-const fullProgram = "ctr-full"
 
 // Heavy holds the verbs that need registries, archives or a writable image store.
 // Each function writes its result to s.Out and progress to s.Err, and returns an
@@ -61,7 +59,7 @@ type TagOptions struct {
 // handOver continues this command line in the full program. It returns only if
 // that cannot be started.
 func (p *program) handOver() error {
-	path, err := sibling(fullProgram)
+	path, err := paths.Full()
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"ctr/libpod"
 	"ctr/libpod/state"
+	"ctr/pkg/paths"
 	"ctr/pkg/userns"
 	"ctr/pkg/version"
 	"ctr/storage"
@@ -53,7 +54,7 @@ func gatherInfo() (systemInfo, error) {
 			info.Ctr.NetworkHelpers[name] = path
 		}
 	}
-	if path, err := sibling(fullProgram); err == nil {
+	if path, err := paths.Full(); err == nil {
 		info.Ctr.FullProgram, info.Ctr.NetworkHelpers["builtin"] = path, path
 	} else {
 		info.Warnings = append(info.Warnings, err.Error())

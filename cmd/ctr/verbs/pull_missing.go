@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 
+	"ctr/pkg/paths"
 	"ctr/storage"
 )
 
@@ -137,7 +138,7 @@ var errPull = errors.New("the image was not pulled")
 // pullChild runs `ctr-full pull`. What it prints goes to our standard error: the
 // standard output is the container's.
 func (p *program) pullChild(ctx context.Context, o *createOptions) error {
-	path, err := sibling(fullProgram)
+	path, err := paths.Full()
 	if err != nil {
 		return err
 	}

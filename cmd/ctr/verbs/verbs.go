@@ -10,7 +10,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -109,20 +108,4 @@ func (p *program) global(words []string) ([]string, error) {
 
 func (p *program) unknownGlobal(what string) error {
 	return &usageError{code: codeUsage, text: fmt.Sprintf("%[2]s\n\nUsage:  %[1]s [OPTIONS] COMMAND [ARG...]\n\nRun '%[1]s --help' for more information", p.name, what)}
-}
-
-// sibling finds one of our other programs: beside this one, or in the libexec
-// directory of the same installation.
-func sibling(name string) (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("finding this program's directory: %w", err)
-	}
-	dir := filepath.Dir(self)
-	for _, path := range []string{filepath.Join(dir, name), filepath.Join(dir, "../libexec/ctr", name)} {
-		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("%s is not installed beside %s; install both programs (make install)", name, self)
 }
