@@ -151,7 +151,7 @@ func TestNew(t *testing.T) {
 			t.Fatal(err)
 		}
 		var up string
-		if err := inNamespace(ns, func() error {
+		if err := Do(ns, func() error {
 			flags, err := os.ReadFile("/proc/thread-self/net/dev")
 			up = string(flags)
 			return err

@@ -69,7 +69,7 @@ type Link struct {
 // It lives as long as the file or a process in it; the caller closes the file.
 // No thread of this process stays in the namespace.
 func New() (ns *os.File, err error) {
-	err = onDisposableThread(func() error {
+	err = onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("creating a network namespace: %w", err)
 		}
@@ -86,9 +86,9 @@ func New() (ns *os.File, err error) {
 	return ns, err
 }
 
-// onDisposableThread runs f on a thread that ends with it: in a user namespace
+// onThread runs f on a thread that ends with it: in a user namespace
 // there is no way back to the network namespace that the thread came from.
-func onDisposableThread(f func() error) error {
+func onThread(f func() error) error {
 	done := make(chan error, 1)
 	var try func()
 	try = func() {
@@ -112,9 +112,10 @@ func onDisposableThread(f func() error) error {
 	return <-done
 }
 
-// inNamespace runs f on a thread in ns.
-func inNamespace(ns *os.File, f func() error) error {
-	return onDisposableThread(func() error {
+// Do runs f on a thread in the network namespace ns that ends with it. Sockets that f
+// opens stay in ns and may be used from anywhere.
+func Do(ns *os.File, f func() error) error {
+	return onThread(func() error {
 		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("entering the network namespace: %w", err)
 		}

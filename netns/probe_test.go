@@ -75,7 +75,7 @@ func inContainer(ns *os.File, args ...string) (string, error) {
 	var out, errs bytes.Buffer
 	c := exec.Command("/proc/self/exe", args...)
 	c.Env, c.Stdout, c.Stderr = append(os.Environ(), roleEnv+"=probe"), &out, &errs
-	if err := inNamespace(ns, c.Start); err != nil {
+	if err := Do(ns, c.Start); err != nil {
 		return "", err
 	}
 	if err := c.Wait(); err != nil {

@@ -12,7 +12,7 @@ import (
 // createTap makes l's interface in ns: a TAP device with address and default
 // route, up. It exists as long as the returned file is open in some process.
 func createTap(ns *os.File, l *Link) (tap *os.File, err error) {
-	err = inNamespace(ns, func() error {
+	err = Do(ns, func() error {
 		if tap, err = openTap(); err != nil {
 			return fmt.Errorf("creating interface %s: %w", Interface, err)
 		}

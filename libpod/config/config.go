@@ -56,6 +56,11 @@ type Container struct {
 	NS       Namespaces `json:"namespaces"`
 	DNS      DNS        `json:"dns"`
 
+	Networks   []Endpoint    `json:"networks,omitempty"` // that the container is wired to, when NS.Network is ""; the first gave the network mode its name
+	Ports      []PortMapping `json:"ports,omitempty"`
+	PublishAll bool          `json:"publishAll,omitempty"` // -P: every exposed port on a free one of the host
+	Links      []string      `json:"links,omitempty"`      // --link: container[:alias]
+
 	Limits      cgroups.Limits    `json:"limits"`
 	Ulimits     []Ulimit          `json:"ulimits,omitempty"`
 	Sysctls     map[string]string `json:"sysctls,omitempty"`
@@ -73,7 +78,7 @@ type Container struct {
 	Platform string   `json:"platform,omitempty"`
 	PidFile  string   `json:"pidFile,omitempty"` // absolute host path, written at start
 	CidFile  string   `json:"cidFile,omitempty"` // absolute host path; removed with the container
-	Exposed  []string `json:"exposed,omitempty"` // port/proto from image and --expose; shown, used by the network issue
+	Exposed  []string `json:"exposed,omitempty"` // port/proto from image and --expose
 
 	CreateCommand []string `json:"createCommand,omitempty"` // argv of ctr, for inspect
 }
@@ -142,7 +147,7 @@ type Security struct {
 // Namespaces holds the mode of each namespace as Docker spells it: "" is the
 // default, else private, host, none, shareable, container:ID, ns:PATH.
 type Namespaces struct {
-	Network string `json:"network,omitempty"` // "" | none | host | pasta | slirp4netns | builtin | container:ID | ns:PATH
+	Network string `json:"network,omitempty"` // "" is Container.Networks | none | host | pasta[:OPTIONS] | slirp4netns[:OPTIONS] | container:ID | ns:PATH
 	IPC     string `json:"ipc,omitempty"`
 	PID     string `json:"pid,omitempty"`
 	UTS     string `json:"uts,omitempty"`
@@ -156,6 +161,29 @@ type DNS struct {
 	Search     []string `json:"search,omitempty"`
 	Options    []string `json:"options,omitempty"`
 	ExtraHosts []string `json:"extraHosts,omitempty"` // name:address
+}
+
+// Endpoint is a container's place in one network, as far as it was asked for.
+type Endpoint struct {
+	Network    string            `json:"network"` // name; "bridge" is the default one
+	Aliases    []string          `json:"aliases,omitempty"`
+	Links      []string          `json:"links,omitempty"` // container:alias, names that only this container sees
+	IPv4       string            `json:"ipv4,omitempty"`  // "" takes a free one
+	IPv6       string            `json:"ipv6,omitempty"`
+	MAC        string            `json:"mac,omitempty"`
+	LinkLocal  []string          `json:"linkLocal,omitempty"`
+	Interface  string            `json:"interface,omitempty"` // "" is the next ethN
+	Priority   int               `json:"priority,omitempty"`  // of its gateway; the highest is the default route
+	DriverOpts map[string]string `json:"driverOpts,omitempty"`
+}
+
+// PortMapping is one published port.
+type PortMapping struct {
+	HostIP   string `json:"hostIP,omitempty"`   // "" is all addresses
+	HostPort uint16 `json:"hostPort,omitempty"` // 0 takes a free one, or one of HostLast's range
+	HostLast uint16 `json:"hostLast,omitempty"` // end of the range to choose from; 0 for none
+	Port     uint16 `json:"port"`               // in the container
+	Protocol string `json:"protocol"`           // tcp or udp
 }
 
 // Ulimit is one --ulimit; Name is without RLIMIT_ and lower case, as Docker has it.

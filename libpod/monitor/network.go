@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,7 +73,10 @@ func (n *network) state() *state.Network {
 	if n.link == nil {
 		return nil
 	}
-	return &state.Network{Helper: n.link.Helper, Address: n.link.Address.String(), Gateway: n.link.Gateway.String()}
+	return &state.Network{Helper: n.link.Helper, Endpoints: []state.Endpoint{{
+		Network: n.link.Helper, Interface: netns.Interface, MAC: n.link.MAC,
+		IPv4: netip.PrefixFrom(n.link.Address, n.link.Prefix.Bits()).String(), Gateway: n.link.Gateway.String(),
+	}}}
 }
 
 // connected waits for the network and fills the files that tell the container of it.

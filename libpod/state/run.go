@@ -1,14 +1,15 @@
 package state
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"ctr/libpod/config"
+	"ctr/pkg/process"
 )
 
 // Status is a container's state in Docker's words.
@@ -24,42 +25,13 @@ const (
 )
 
 // Process is a process that cannot be mistaken for a later one with the same pid.
-type Process struct {
-	Pid   int    `json:"pid"`
-	Start uint64 `json:"start"` // field 22 of proc_pid_stat(5): clock ticks since boot
-}
+type Process = process.Process
 
 // ThisProcess is the caller.
-func ThisProcess() Process { return ProcessOf(os.Getpid()) }
+func ThisProcess() Process { return process.This() }
 
 // ProcessOf reads the start time of pid; Start is 0 when there is no such process.
-func ProcessOf(pid int) Process {
-	start, _ := startTime(pid)
-	return Process{Pid: pid, Start: start}
-}
-
-// Alive reports whether the process still exists and is not a zombie.
-func (p Process) Alive() bool {
-	if p.Pid <= 0 || p.Start == 0 {
-		return false
-	}
-	start, zombie := startTime(p.Pid)
-	return start == p.Start && !zombie
-}
-
-func startTime(pid int) (start uint64, zombie bool) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, false
-	}
-	// the name in brackets may hold spaces and brackets itself
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(f) < 20 {
-		return 0, false
-	}
-	start, _ = strconv.ParseUint(f[19], 10, 64)
-	return start, f[0] == "Z" || f[0] == "X"
-}
+func ProcessOf(pid int) Process { return process.Of(pid) }
 
 // Record is what the monitor writes of a running container.
 type Record struct {
@@ -74,11 +46,27 @@ type Record struct {
 	Exit         *Exit     `json:"exit,omitempty"` // of the run before, while restarting
 }
 
-// Network is the user-mode link of a running container.
+// Network is how a running container is connected.
 type Network struct {
-	Helper  string `json:"helper"`
-	Address string `json:"address"`
-	Gateway string `json:"gateway"`
+	Helper    string               `json:"helper,omitempty"` // pasta or slirp4netns when the container has a link of its own
+	Endpoints []Endpoint           `json:"endpoints,omitempty"`
+	Ports     []config.PortMapping `json:"ports,omitempty"` // as they are bound, with host ports filled in, one entry per host address
+	SandboxID string               `json:"sandboxID,omitempty"`
+}
+
+// Endpoint is a running container's place in one network.
+type Endpoint struct {
+	Network    string   `json:"network"` // name
+	NetworkID  string   `json:"networkID,omitempty"`
+	EndpointID string   `json:"endpointID,omitempty"`
+	Interface  string   `json:"interface,omitempty"` // in the container: eth0, …
+	MAC        string   `json:"mac,omitempty"`
+	IPv4       string   `json:"ipv4,omitempty"` // address/length
+	Gateway    string   `json:"gateway,omitempty"`
+	IPv6       string   `json:"ipv6,omitempty"` // address/length
+	Gateway6   string   `json:"gateway6,omitempty"`
+	Names      []string `json:"names,omitempty"` // under which DNS answers: name, aliases, short ID
+	Priority   int      `json:"priority,omitempty"`
 }
 
 // BootID identifies this boot of the machine.

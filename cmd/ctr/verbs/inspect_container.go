@@ -160,9 +160,10 @@ func describeNetwork(cfg *config.Container, st state.State) networkInfo {
 	for _, port := range cfg.Exposed {
 		info.Ports[port] = nil
 	}
-	if n := st.Network; n != nil {
-		end.IPAddress, end.Gateway = n.Address, n.Gateway
-		info.IPAddress, info.Gateway = n.Address, n.Gateway
+	if n := st.Network; n != nil && len(n.Endpoints) > 0 {
+		address, _, _ := strings.Cut(n.Endpoints[0].IPv4, "/")
+		end.IPAddress, end.Gateway = address, n.Endpoints[0].Gateway
+		info.IPAddress, info.Gateway = address, n.Endpoints[0].Gateway
 	}
 	return info
 }

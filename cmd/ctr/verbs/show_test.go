@@ -189,7 +189,7 @@ func TestImageReferences(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	c := someContainer()
 	st := state.State{
-		Status: state.Running, Pid: 7, StartedAt: noon, Network: &state.Network{Address: "10.0.2.100", Gateway: "10.0.2.2"},
+		Status: state.Running, Pid: 7, StartedAt: noon, Network: &state.Network{Endpoints: []state.Endpoint{{IPv4: "10.0.2.100/24", Gateway: "10.0.2.2"}}},
 		Health: &state.Health{Status: "healthy"},
 	}
 	d := describe(c, st, places{dir: "/d/containers/x", run: "/r/x", volumes: "/d/volumes"})
