@@ -86,7 +86,7 @@ func (o *createOptions) settle() (err error) {
 	if err := o.settleMounts(); err != nil {
 		return err
 	}
-	if o.expose, err = parseExposed(t.expose); err != nil {
+	if o.expose, err = parse.Expose(t.expose); err != nil {
 		return err
 	}
 	if o.env, err = environment(t.envFiles, o.env); err != nil {

@@ -1,4 +1,4 @@
-package verbs
+package parse
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// parseExposed reads all --expose: PORT[-PORT][/PROTO], as a list of PORT/PROTO.
-func parseExposed(words []string) ([]string, error) {
+// Expose reads all --expose: PORT[-PORT][/PROTO], as a list of PORT/PROTO.
+func Expose(words []string) ([]string, error) {
 	var ports []string
 	for _, word := range words {
 		numbers, protocol, found := strings.Cut(word, "/")
