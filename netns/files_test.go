@@ -14,36 +14,36 @@ import (
 	"ctr/libpod/config"
 )
 
-var testLink = &Link{
-	Address: netip.MustParseAddr("10.0.2.100"), Gateway: netip.MustParseAddr("10.0.2.2"),
-	DNS: []netip.Addr{netip.MustParseAddr("10.0.2.3")}, HostGateway: netip.MustParseAddr("203.0.113.1"),
+var testPlace = &Place{
+	Address: netip.MustParseAddr("10.0.2.100"),
+	DNS:     []netip.Addr{netip.MustParseAddr("10.0.2.3")}, HostGateway: netip.MustParseAddr("203.0.113.1"),
 }
 
 func TestResolvConf(t *testing.T) {
 	const twoServers = "# made by hand\ndomain old.example\nsearch a.example b.example\nnameserver 192.0.2.1\nnameserver 2001:db8::1\noptions ndots:2 rotate\n"
-	withIPv6 := *testLink
+	withIPv6 := *testPlace
 	withIPv6.Address6 = netip.MustParseAddr("fd63:7472::100")
 	for name, c := range map[string]struct {
-		host string
-		dns  config.DNS
-		link *Link
-		want string
+		host  string
+		dns   config.DNS
+		place *Place
+		want  string
 	}{
-		"no IPv6":           {twoServers, config.DNS{}, testLink, "nameserver 192.0.2.1\nsearch a.example b.example\noptions ndots:2 rotate\n"},
+		"no IPv6":           {twoServers, config.DNS{}, testPlace, "nameserver 192.0.2.1\nsearch a.example b.example\noptions ndots:2 rotate\n"},
 		"IPv6":              {twoServers, config.DNS{}, &withIPv6, "nameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch a.example b.example\noptions ndots:2 rotate\n"},
-		"systemd-resolved":  {"nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch lan\n", config.DNS{}, testLink, "nameserver 10.0.2.3\nsearch lan\noptions edns0 trust-ad\n"},
-		"loopback and more": {"nameserver ::1\nnameserver 127.0.0.1\nnameserver 192.0.2.1\n", config.DNS{}, testLink, "nameserver 192.0.2.1\n"},
+		"systemd-resolved":  {"nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch lan\n", config.DNS{}, testPlace, "nameserver 10.0.2.3\nsearch lan\noptions edns0 trust-ad\n"},
+		"loopback and more": {"nameserver ::1\nnameserver 127.0.0.1\nnameserver 192.0.2.1\n", config.DNS{}, testPlace, "nameserver 192.0.2.1\n"},
 		"link-local":        {"nameserver fe80::1%eth0\n", config.DNS{}, &withIPv6, "nameserver 10.0.2.3\n"},
 		"mapped loopback":   {"nameserver ::ffff:127.0.0.1\n", config.DNS{}, &withIPv6, "nameserver 10.0.2.3\n"},
-		"empty":             {"", config.DNS{}, testLink, "nameserver 10.0.2.3\n"},
-		"servers":           {twoServers, config.DNS{Servers: []string{"127.0.0.9", "::9"}}, testLink, "nameserver 127.0.0.9\nnameserver ::9\nsearch a.example b.example\noptions ndots:2 rotate\n"},
-		"search":            {twoServers, config.DNS{Search: []string{"c.example"}}, testLink, "nameserver 192.0.2.1\nsearch c.example\noptions ndots:2 rotate\n"},
-		"no search":         {twoServers, config.DNS{Search: []string{"."}, Options: []string{"ndots:5"}}, testLink, "nameserver 192.0.2.1\noptions ndots:5\n"},
+		"empty":             {"", config.DNS{}, testPlace, "nameserver 10.0.2.3\n"},
+		"servers":           {twoServers, config.DNS{Servers: []string{"127.0.0.9", "::9"}}, testPlace, "nameserver 127.0.0.9\nnameserver ::9\nsearch a.example b.example\noptions ndots:2 rotate\n"},
+		"search":            {twoServers, config.DNS{Search: []string{"c.example"}}, testPlace, "nameserver 192.0.2.1\nsearch c.example\noptions ndots:2 rotate\n"},
+		"no search":         {twoServers, config.DNS{Search: []string{"."}, Options: []string{"ndots:5"}}, testPlace, "nameserver 192.0.2.1\noptions ndots:5\n"},
 		"as it is":          {twoServers, config.DNS{}, nil, twoServers},
 		"host with options": {"nameserver 127.0.0.53\n", config.DNS{Options: []string{"ndots:5"}}, nil, "nameserver 127.0.0.53\noptions ndots:5\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := ResolvConf([]byte(c.host), c.dns, c.link)
+			got, err := ResolvConf([]byte(c.host), c.dns, c.place)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func TestResolvConf(t *testing.T) {
 		{Servers: []string{"dns.example"}}, {Servers: []string{"192.0.2.1\nnameserver 192.0.2.2"}},
 		{Search: []string{"a\nnameserver 192.0.2.2"}}, {Options: []string{"a b"}}, {Search: []string{""}},
 	} {
-		if got, err := ResolvConf(nil, bad, testLink); err == nil {
+		if got, err := ResolvConf(nil, bad, testPlace); err == nil {
 			t.Errorf("%v was accepted: %q", bad, got)
 		}
 	}
@@ -64,18 +64,18 @@ func TestResolvConf(t *testing.T) {
 
 func TestHosts(t *testing.T) {
 	const host = "203.0.113.1 host.containers.internal host.docker.internal\n"
-	unreachable := *testLink
+	unreachable := *testPlace
 	unreachable.HostGateway = netip.Addr{}
 	for name, c := range map[string]struct {
 		in   HostsInput
 		want string // after the standard lines
 	}{
-		"name":       {HostsInput{Hostname: "web", Link: testLink}, host + "10.0.2.100 web\n"},
-		"domain":     {HostsInput{Hostname: "web", Domain: "lan.example", Link: testLink}, host + "10.0.2.100 web.lan.example web\n"},
-		"full name":  {HostsInput{Hostname: "web.lan.example", Link: testLink}, host + "10.0.2.100 web.lan.example web\n"},
+		"name":       {HostsInput{Hostname: "web", Place: testPlace}, host + "10.0.2.100 web\n"},
+		"domain":     {HostsInput{Hostname: "web", Domain: "lan.example", Place: testPlace}, host + "10.0.2.100 web.lan.example web\n"},
+		"full name":  {HostsInput{Hostname: "web.lan.example", Place: testPlace}, host + "10.0.2.100 web.lan.example web\n"},
 		"no network": {HostsInput{Hostname: "web"}, "127.0.0.1 web\n"},
-		"no host":    {HostsInput{Hostname: "web", Link: &unreachable}, "10.0.2.100 web\n"},
-		"extra": {HostsInput{Hostname: "web", Link: testLink, Extra: []string{"db:192.0.2.9", "six:2001:db8::9", "seven=[2001:db8::7]", "up:host-gateway"}},
+		"no host":    {HostsInput{Hostname: "web", Place: &unreachable}, "10.0.2.100 web\n"},
+		"extra": {HostsInput{Hostname: "web", Place: testPlace, Extra: []string{"db:192.0.2.9", "six:2001:db8::9", "seven=[2001:db8::7]", "up:host-gateway"}},
 			host + "192.0.2.9 db\n2001:db8::9 six\n2001:db8::7 seven\n203.0.113.1 up\n10.0.2.100 web\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,11 +89,11 @@ func TestHosts(t *testing.T) {
 		})
 	}
 	for _, bad := range []string{"", "db", ":192.0.2.9", "db:", "db:elsewhere", "db:192.0.2.9\n1.2.3.4 evil", "a b:192.0.2.9"} {
-		if got, err := Hosts(HostsInput{Link: testLink, Extra: []string{bad}}); err == nil {
+		if got, err := Hosts(HostsInput{Place: testPlace, Extra: []string{bad}}); err == nil {
 			t.Errorf("%q was accepted: %q", bad, got)
 		}
 	}
-	if _, err := Hosts(HostsInput{Link: &unreachable, Extra: []string{"up:host-gateway"}}); err == nil {
+	if _, err := Hosts(HostsInput{Place: &unreachable, Extra: []string{"up:host-gateway"}}); err == nil {
 		t.Error("host-gateway was accepted without a host")
 	}
 }
@@ -110,32 +110,6 @@ func TestHostsOfTheHostNetwork(t *testing.T) {
 	want := strings.TrimSuffix(string(host), "\n") + "\n127.0.0.1 " + HostNames + "\n192.0.2.9 db\n"
 	if string(got) != want {
 		t.Errorf("got\n%swant\n%s", got, want)
-	}
-}
-
-func TestSubnet(t *testing.T) {
-	const headings = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
-	const defaultRoute = "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
-	route := func(dst, mask string) string {
-		return "tun0\t" + dst + "\t00000000\t0001\t0\t0\t0\t" + mask + "\t0\t0\t0\n"
-	}
-	for name, c := range map[string]struct {
-		routes, want string
-		hasDefault   bool
-	}{
-		"usual":          {defaultRoute + route("000200C0", "00FFFFFF"), "10.0.2.0/24", true},
-		"none":           {"", "10.0.2.0/24", false},
-		"same":           {route("0002000A", "00FFFFFF"), "10.0.3.0/24", false},
-		"one host of it": {route("6402000A", "FFFFFFFF"), "10.0.3.0/24", false},
-		"all of 10":      {defaultRoute + route("0000000A", "000000FF"), "172.29.2.0/24", true},
-		"VPN in halves":  {route("00000000", "00000080") + route("00000080", "00000080"), "10.0.2.0/24", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			routes, hasDefault := parseRoutes([]byte(headings + c.routes))
-			if got := freeSubnet(routes).String(); got != c.want || hasDefault != c.hasDefault {
-				t.Errorf("got %s, default %v", got, hasDefault)
-			}
-		})
 	}
 }
 
@@ -180,24 +154,4 @@ func namespaces(t *testing.T) []string {
 	}
 	slices.Sort(found)
 	return slices.Compact(found)
-}
-
-func TestUnknownHelper(t *testing.T) {
-	_, err := Connect(t.Context(), nil, Options{Helper: "vpnkit"})
-	if err == nil || !strings.Contains(err.Error(), `"vpnkit"`) {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestMissingHelper(t *testing.T) {
-	if checkTun() != nil {
-		t.Skip("no /dev/net/tun")
-	}
-	t.Setenv("PATH", t.TempDir())
-	for helper, hint := range map[string]string{Pasta: "apt install passt", Slirp4netns: "apt install slirp4netns", Builtin: "ctr-full", "": "--network none"} {
-		_, err := Connect(t.Context(), nil, Options{Helper: helper, Full: "/nowhere/ctr-full"})
-		if err == nil || !strings.Contains(err.Error(), hint) {
-			t.Errorf("%q: got %v", helper, err)
-		}
-	}
 }

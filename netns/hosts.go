@@ -24,7 +24,7 @@ type HostsInput struct {
 	Hostname string
 	Domain   string   // "" for none; the container's address then has the names Hostname.Domain and Hostname
 	Extra    []string // --add-host: name:address or name=address, where the address may be host-gateway
-	Link     *Link    // nil without a helper
+	Place    *Place   // nil without a helper
 	// HostNetwork is for a container in the host's own network: it begins with the
 	// host's file, and the host is 127.0.0.1.
 	HostNetwork bool
@@ -33,7 +33,7 @@ type HostsInput struct {
 // Hosts is the content of a container's /etc/hosts. (The file is mounted before the
 // network is there, so the caller fills it in place.)
 //
-// [HostNames] and host-gateway stand for [Link.HostGateway], an address of the host
+// [HostNames] and host-gateway stand for [Place.HostGateway], an address of the host
 // itself: what listens there on that address or on all is reachable, what listens
 // on loopback only is not. Without such an address the names are left out, and an
 // entry that asks for host-gateway is an error.
@@ -79,8 +79,8 @@ func (in HostsInput) hostGateway() netip.Addr {
 	switch {
 	case in.HostNetwork:
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	case in.Link != nil:
-		return in.Link.HostGateway
+	case in.Place != nil:
+		return in.Place.HostGateway
 	}
 	return netip.Addr{}
 }
@@ -97,13 +97,13 @@ func (in HostsInput) own(b *bytes.Buffer) {
 	if short, _, found := strings.Cut(in.Hostname, "."); found && short != "" {
 		names += " " + short
 	}
-	if in.Link == nil {
+	if in.Place == nil {
 		fmt.Fprintf(b, "127.0.0.1 %s\n", names)
 		return
 	}
-	fmt.Fprintf(b, "%s %s\n", in.Link.Address, names)
-	if in.Link.Address6.IsValid() {
-		fmt.Fprintf(b, "%s %s\n", in.Link.Address6, names)
+	fmt.Fprintf(b, "%s %s\n", in.Place.Address, names)
+	if in.Place.Address6.IsValid() {
+		fmt.Fprintf(b, "%s %s\n", in.Place.Address6, names)
 	}
 }
 

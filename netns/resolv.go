@@ -18,11 +18,11 @@ import (
 // host is the host's file; nil reads it. d is what the user asked for and replaces
 // the respective part of the host's; a search list of "." alone means none.
 //
-// With a Link, name servers on the host's loopback (systemd-resolved, dnsmasq), or
+// With a Place, name servers on the host's loopback (systemd-resolved, dnsmasq), or
 // none at all, become the helper's forwarder, which asks them; those that the
-// container's network cannot reach are left out. Without a Link (network none or
+// container's network cannot reach are left out. Without a Place (network none or
 // host) the host's file is taken as it is.
-func ResolvConf(host []byte, d config.DNS, l *Link) ([]byte, error) {
+func ResolvConf(host []byte, d config.DNS, l *Place) ([]byte, error) {
 	if host == nil {
 		var err error
 		if host, err = os.ReadFile("/etc/resolv.conf"); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -95,7 +95,7 @@ func (r *resolvConf) override(d config.DNS) error {
 	return nil
 }
 
-func reachableServers(servers []string, l *Link) []string {
+func reachableServers(servers []string, l *Place) []string {
 	var reachable []string
 	for _, s := range servers {
 		a, err := netip.ParseAddr(s)

@@ -13,6 +13,7 @@ import (
 
 	"ctr/libpod/state"
 	"ctr/netns"
+	"ctr/netns/link"
 	"ctr/pkg/paths"
 )
 
@@ -21,7 +22,7 @@ import (
 // is executed when both are ready.
 type network struct {
 	ns   *os.File
-	link *netns.Link
+	link *link.Link
 	err  error
 	done chan struct{} // closed when link or err is set
 }
@@ -33,7 +34,7 @@ func (m *Monitor) connect() (*network, error) {
 	switch mode {
 	case "", "default", "bridge":
 		mode = ""
-	case netns.Pasta, netns.Slirp4netns, netns.Builtin:
+	case link.Pasta, link.Slirp4netns, link.Builtin:
 	default: // none, host, container:, ns:
 		return nil, nil
 	}
@@ -43,13 +44,13 @@ func (m *Monitor) connect() (*network, error) {
 		return nil, err
 	}
 	full, _ := paths.Full() // only the built-in helper needs it, and says when it is missing
-	o := netns.Options{Helper: mode, RunDir: m.dir, Full: full}
+	o := link.Options{Helper: mode, RunDir: m.dir, Full: full}
 	if args != "" {
 		o.Args = strings.Split(args, ",")
 	}
 	go func() {
 		defer close(n.done)
-		n.link, n.err = netns.Connect(context.Background(), n.ns, o)
+		n.link, n.err = link.Connect(context.Background(), n.ns, o)
 	}()
 	return n, nil
 }
@@ -74,7 +75,7 @@ func (n *network) state() *state.Network {
 		return nil
 	}
 	return &state.Network{Helper: n.link.Helper, Endpoints: []state.Endpoint{{
-		Network: n.link.Helper, Interface: netns.Interface, MAC: n.link.MAC,
+		Network: n.link.Helper, Interface: link.Interface, MAC: n.link.MAC,
 		IPv4: netip.PrefixFrom(n.link.Address, n.link.Prefix.Bits()).String(), Gateway: n.link.Gateway.String(),
 	}}}
 }
@@ -83,7 +84,7 @@ func (n *network) state() *state.Network {
 // A default network that cannot be had leaves the container with loopback alone,
 // and a notice; one that was asked for is an error.
 func (r *root) connected() error {
-	var link *netns.Link
+	var place *netns.Place
 	if r.net != nil {
 		<-r.net.done
 		if err := r.net.err; err != nil {
@@ -92,24 +93,26 @@ func (r *root) connected() error {
 			}
 			r.notices = append(r.notices, fmt.Sprintf("the container has no network: %v", err))
 		}
-		link = r.net.link
-		if link != nil && link.Note != "" {
-			r.notices = append(r.notices, link.Note)
+		if l := r.net.link; l != nil {
+			place = l.Place()
+			if l.Note != "" {
+				r.notices = append(r.notices, l.Note)
+			}
 		}
 	}
-	return r.writeNames(link)
+	return r.writeNames(place)
 }
 
 // writeNames fills hosts and resolv.conf in place: they are mounted already.
-func (r *root) writeNames(link *netns.Link) error {
+func (r *root) writeNames(place *netns.Place) error {
 	host := r.cfg.NS.Network == "host"
 	hosts, err := netns.Hosts(netns.HostsInput{
-		Hostname: r.hostname(), Domain: r.cfg.Domainname, Extra: r.cfg.DNS.ExtraHosts, Link: link, HostNetwork: host,
+		Hostname: r.hostname(), Domain: r.cfg.Domainname, Extra: r.cfg.DNS.ExtraHosts, Place: place, HostNetwork: host,
 	})
 	if err != nil {
 		return err
 	}
-	resolv, err := netns.ResolvConf(nil, r.cfg.DNS, link)
+	resolv, err := netns.ResolvConf(nil, r.cfg.DNS, place)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package netns
+package link
 
 import (
 	"fmt"
@@ -7,12 +7,14 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"ctr/netns"
 )
 
 // createTap makes l's interface in ns: a TAP device with address and default
 // route, up. It exists as long as the returned file is open in some process.
 func createTap(ns *os.File, l *Link) (tap *os.File, err error) {
-	err = Do(ns, func() error {
+	err = netns.Do(ns, func() error {
 		if tap, err = openTap(); err != nil {
 			return fmt.Errorf("creating interface %s: %w", Interface, err)
 		}

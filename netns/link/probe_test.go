@@ -1,4 +1,4 @@
-package netns
+package link
 
 import (
 	"bytes"
@@ -19,6 +19,8 @@ import (
 	"github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"ctr/netns"
 )
 
 const probeTimeout = 20 * time.Second
@@ -75,7 +77,7 @@ func inContainer(ns *os.File, args ...string) (string, error) {
 	var out, errs bytes.Buffer
 	c := exec.Command("/proc/self/exe", args...)
 	c.Env, c.Stdout, c.Stderr = append(os.Environ(), roleEnv+"=probe"), &out, &errs
-	if err := Do(ns, c.Start); err != nil {
+	if err := netns.Do(ns, c.Start); err != nil {
 		return "", err
 	}
 	if err := c.Wait(); err != nil {

@@ -1,4 +1,4 @@
-package netns
+package link
 
 import (
 	"bufio"
@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/libpod/config"
+	"ctr/netns"
 )
 
 // otherPasta names a directory with a second version of pasta to test.
@@ -112,7 +113,7 @@ func suite(t *testing.T, helper string) {
 
 // skipOldPasta skips where the installed pasta is one that is passed over.
 func skipOldPasta(t *testing.T, helper string) {
-	ns, err := New()
+	ns, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func options(t *testing.T, helper string) Options {
 // connect makes a network; what the test does not close is closed after it.
 func connect(t *testing.T, helper string) (*os.File, *Link) {
 	t.Helper()
-	ns, err := New()
+	ns, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func testForwarder(t *testing.T, helper string) {
 	setResolvConf(t, "nameserver 127.0.0.1\n")
 	defer setResolvConf(t, "nameserver "+hostAddress+"\n")
 	ns, l := connect(t, helper)
-	text, err := ResolvConf(nil, config.DNS{}, l)
+	text, err := netns.ResolvConf(nil, config.DNS{}, l.Place())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +244,7 @@ func testHelperDies(t *testing.T, helper string) {
 // victim connects a network, tells the helper's pid and waits to be killed. The
 // threads that ran New and Connect's other work have ended by then.
 func victim() error {
-	ns, err := New()
+	ns, err := netns.New()
 	if err != nil {
 		return err
 	}
@@ -252,7 +253,7 @@ func victim() error {
 		return err
 	}
 	for range 20 {
-		other, err := New()
+		other, err := netns.New()
 		if err != nil {
 			return err
 		}
@@ -304,7 +305,7 @@ func gone(pid int) bool {
 }
 
 func testCancelled(t *testing.T, helper string) {
-	ns, err := New()
+	ns, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +344,7 @@ func testNoDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Unmount("/dev/net", 0)
-	ns, err := New()
+	ns, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}

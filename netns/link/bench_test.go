@@ -1,18 +1,20 @@
-package netns
+package link
 
 import (
 	"os"
 	"slices"
 	"testing"
 	"time"
+
+	"ctr/netns"
 )
 
 // BenchmarkNew and BenchmarkConnect are run in a network of their own:
 //
-//	unshare --user --map-root-user --net go test -run '^$' -bench . ./netns
+//	unshare --user --map-root-user --net go test -run '^$' -bench . ./netns/link
 func BenchmarkNew(b *testing.B) {
 	for b.Loop() {
-		ns, err := New()
+		ns, err := netns.New()
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -39,7 +41,7 @@ func BenchmarkConnect(b *testing.B) {
 }
 
 func connectOnce(b *testing.B, helper string) time.Duration {
-	ns, err := New()
+	ns, err := netns.New()
 	if err != nil {
 		b.Fatal(err)
 	}
