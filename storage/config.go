@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"ctr/pkg/paths"
+	"ctr/pkg/toml"
 )
 
 // confEnv names a storage.conf to read instead of the usual ones; with _OVERRIDE
@@ -38,7 +39,7 @@ func loadSettings() (settings, error) {
 		if err != nil {
 			return s, fmt.Errorf("reading the storage configuration: %w", err)
 		}
-		if err := parseTOML(string(data), s.set); err != nil {
+		if err := toml.Parse(string(data), s.set); err != nil {
 			return s, fmt.Errorf("reading %s: %w", file, err)
 		}
 	}
@@ -46,23 +47,23 @@ func loadSettings() (settings, error) {
 	return s, s.locate(uid)
 }
 
-func (s *settings) set(key string, v tomlValue) {
+func (s *settings) set(key string, v toml.Value) {
 	switch key {
 	case "storage.driver":
-		s.driver = v.scalar
+		s.driver = v.Scalar
 	case "storage.graphroot":
-		s.graphRoot = v.scalar
+		s.graphRoot = v.Scalar
 	case "storage.rootless_storage_path":
-		s.rootlessPath = v.scalar
+		s.rootlessPath = v.Scalar
 	case "storage.imagestore":
-		s.imageStore = v.scalar
+		s.imageStore = v.Scalar
 	case "storage.options.additionalimagestores":
-		if !v.append {
+		if !v.Append {
 			s.additional = nil
 		}
-		s.additional = append(s.additional, v.list...)
+		s.additional = append(s.additional, v.List...)
 	case "storage.options.mount_program", "storage.options.overlay.mount_program":
-		s.mountProgram = v.scalar
+		s.mountProgram = v.Scalar
 	}
 }
 

@@ -1,4 +1,8 @@
-package storage
+// Package toml reads the part of TOML that the configuration files of containers are
+// written in: tables, strings, and arrays of strings. The general library costs more
+// to load than everything else that a start of ctr does. See storage.conf(5) and
+// containers.conf(5).
+package toml
 
 import (
 	"fmt"
@@ -6,24 +10,24 @@ import (
 	"strings"
 )
 
-// tomlReader reads the part of TOML that storage.conf is written in: tables,
-// strings, and arrays of strings. Values of other kinds are passed over. The
-// general library costs more to load than everything else that a start does.
-type tomlReader struct {
+// reader is the text that is still to be read.
+type reader struct {
 	text string
 	line int
 }
 
-// tomlValue is one setting: a string or other scalar as text, or an array.
-type tomlValue struct {
-	scalar string
-	list   []string
-	append bool // the array ends with {append=true}: add to what earlier files set
+// Value is one setting: a scalar, whatever its kind, as text, or an array.
+type Value struct {
+	Scalar string
+	List   []string
+	Append bool // the array ends with {append=true}: add to what earlier files set
 }
 
-// parseTOML calls set with each key, its table's name and a dot in front.
-func parseTOML(text string, set func(key string, v tomlValue)) error {
-	r := tomlReader{text: text, line: 1}
+// Parse calls set with each key, its table's name and a dot in front, in the order
+// of the text. Values of kinds that the package does not know are taken as text or
+// passed over; an error names the line, and what stands before it has been set.
+func Parse(text string, set func(key string, v Value)) error {
+	r := reader{text: text, line: 1}
 	table := ""
 	for {
 		r.space(true)
@@ -52,10 +56,10 @@ func parseTOML(text string, set func(key string, v tomlValue)) error {
 	}
 }
 
-func (r *tomlReader) broken() error { return fmt.Errorf("line %d is not valid TOML", r.line) }
+func (r *reader) broken() error { return fmt.Errorf("line %d is not valid TOML", r.line) }
 
 // space passes over blanks and, with lines, over line ends and comments.
-func (r *tomlReader) space(lines bool) {
+func (r *reader) space(lines bool) {
 	for r.text != "" {
 		switch b := r.text[0]; {
 		case b == ' ' || b == '\t' || b == '\r':
@@ -75,13 +79,13 @@ func (r *tomlReader) space(lines bool) {
 	}
 }
 
-func (r *tomlReader) value() (v tomlValue, err error) {
+func (r *reader) value() (v Value, err error) {
 	r.space(false)
 	switch {
 	case r.text == "":
 		return v, r.broken()
 	case r.text[0] == '"' || r.text[0] == '\'':
-		v.scalar, err = r.quoted()
+		v.Scalar, err = r.quoted()
 		return v, err
 	case r.text[0] == '[':
 		return r.array()
@@ -90,12 +94,12 @@ func (r *tomlReader) value() (v tomlValue, err error) {
 	if end < 0 {
 		end = len(r.text)
 	}
-	v.scalar = strings.TrimSpace(r.text[:end])
+	v.Scalar = strings.TrimSpace(r.text[:end])
 	r.text = r.text[end:]
 	return v, nil
 }
 
-func (r *tomlReader) quoted() (string, error) {
+func (r *reader) quoted() (string, error) {
 	quote := r.text[0]
 	for i := 1; i < len(r.text); i++ {
 		switch b := r.text[i]; {
@@ -119,7 +123,7 @@ func (r *tomlReader) quoted() (string, error) {
 	return "", r.broken()
 }
 
-func (r *tomlReader) array() (v tomlValue, err error) {
+func (r *reader) array() (v Value, err error) {
 	r.text = r.text[1:]
 	for {
 		r.space(true)
@@ -136,20 +140,20 @@ func (r *tomlReader) array() (v tomlValue, err error) {
 			if !found {
 				return v, r.broken()
 			}
-			v.append = strings.Join(strings.Fields(strings.ReplaceAll(attribute, "=", " ")), "=") == "append=true"
+			v.Append = strings.Join(strings.Fields(strings.ReplaceAll(attribute, "=", " ")), "=") == "append=true"
 			r.text = rest
 		case r.text[0] == '"' || r.text[0] == '\'':
 			s, err := r.quoted()
 			if err != nil {
 				return v, err
 			}
-			v.list = append(v.list, s)
+			v.List = append(v.List, s)
 		default:
 			end := strings.IndexAny(r.text, ",]\n#")
 			if end < 1 {
 				return v, r.broken()
 			}
-			v.list = append(v.list, strings.TrimSpace(r.text[:end]))
+			v.List = append(v.List, strings.TrimSpace(r.text[:end]))
 			r.text = r.text[end:]
 		}
 	}
