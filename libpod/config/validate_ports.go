@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 )
 
 // CheckPort is nil when m can be published, as far as that is known without looking
@@ -32,22 +31,11 @@ func CheckPort(m PortMapping) error {
 	return nil
 }
 
-// validatePorts refuses ports that could not be published, and such as belong to
-// another container's network namespace or to one that is not ctr's.
 func (c *Container) validatePorts() error {
 	for _, m := range c.Ports {
 		if err := CheckPort(m); err != nil {
 			return err
 		}
-	}
-	if len(c.Ports) == 0 && !c.PublishAll {
-		return nil
-	}
-	switch {
-	case strings.HasPrefix(c.NS.Network, "container:"):
-		return errors.New("conflicting options: port publishing and the container type network mode")
-	case strings.HasPrefix(c.NS.Network, "ns:"):
-		return fmt.Errorf("conflicting options: port publishing and the network mode %s", c.NS.Network)
 	}
 	return nil
 }
