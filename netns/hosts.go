@@ -8,50 +8,74 @@ import (
 	"strings"
 )
 
-const standardHosts = `127.0.0.1 localhost
-::1 localhost ip6-localhost ip6-loopback
-fe00:: ip6-localnet
-ff00:: ip6-mcastprefix
-ff02::1 ip6-allnodes
-ff02::2 ip6-allrouters
-`
+const standardHosts = "127.0.0.1\tlocalhost\n"
+
+const standardHosts6 = "::1\tlocalhost ip6-localhost ip6-loopback\n" +
+	"fe00::\tip6-localnet\n" +
+	"ff00::\tip6-mcastprefix\n" +
+	"ff02::1\tip6-allnodes\n" +
+	"ff02::2\tip6-allrouters\n"
 
 // HostNames are the names under which a container finds the host.
 const HostNames = "host.containers.internal host.docker.internal"
 
 // HostsInput says what a container's /etc/hosts contains.
 type HostsInput struct {
-	Hostname string
-	Domain   string   // "" for none; the container's address then has the names Hostname.Domain and Hostname
-	Extra    []string // --add-host: name:address or name=address, where the address may be host-gateway
-	Place    *Place   // nil without a helper
+	Hostname  string
+	Domain    string       // "" for none; the container's addresses then have the names Hostname.Domain and Hostname
+	Addresses []netip.Addr // the container's own, in all its networks; without any it is loopback's
+	NoIPv6    bool         // IPv6 is off in the container: lines with such addresses are left out
+	// HostGateway is an address of the host itself, as the container reaches it: what
+	// listens there on that address or on all is reachable, what listens on loopback only
+	// is not. Invalid when the container does not reach the host.
+	HostGateway netip.Addr
+	Extra       []string // --add-host: name:address or name=address, where the address may be host-gateway
+	Links       []Linked // --link, on the default network
 	// HostNetwork is for a container in the host's own network: it begins with the
 	// host's file, and the host is 127.0.0.1.
 	HostNetwork bool
 }
 
-// Hosts is the content of a container's /etc/hosts. (The file is mounted before the
+// Linked is a container that another is linked to.
+type Linked struct {
+	Addresses []netip.Addr
+	Alias     string
+	Hostname  string
+	Name      string
+}
+
+// Hosts is the content of a container's /etc/hosts, in Docker's form. (The file is mounted before the
 // network is there, so the caller fills it in place.)
 //
-// [HostNames] and host-gateway stand for [Place.HostGateway], an address of the host
-// itself: what listens there on that address or on all is reachable, what listens
-// on loopback only is not. Without such an address the names are left out, and an
-// entry that asks for host-gateway is an error.
+// [HostNames] and host-gateway stand for the host's address. Without one the names
+// are left out, and an entry that asks for host-gateway is an error.
 func Hosts(in HostsInput) ([]byte, error) {
 	var b bytes.Buffer
 	if err := in.base(&b); err != nil {
 		return nil, err
 	}
-	gateway := in.hostGateway()
+	gateway := in.HostGateway
+	if in.HostNetwork {
+		gateway = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
 	if gateway.IsValid() {
-		fmt.Fprintf(&b, "%s %s\n", gateway, HostNames)
+		in.line(&b, gateway, HostNames)
 	}
 	for _, e := range in.Extra {
 		name, address, err := parseExtra(e, gateway)
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(&b, "%s %s\n", address, name)
+		in.line(&b, address, name)
+	}
+	for _, l := range in.Links {
+		names := l.Alias + " " + l.Hostname
+		if l.Name != l.Alias {
+			names += " " + l.Name
+		}
+		for _, a := range l.Addresses {
+			in.line(&b, a, names)
+		}
 	}
 	if !in.HostNetwork {
 		in.own(&b)
@@ -59,9 +83,18 @@ func Hosts(in HostsInput) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+func (in HostsInput) line(b *bytes.Buffer, address netip.Addr, names string) {
+	if address.Unmap().Is4() || !in.NoIPv6 {
+		fmt.Fprintf(b, "%s\t%s\n", address, names)
+	}
+}
+
 func (in HostsInput) base(b *bytes.Buffer) error {
 	if !in.HostNetwork {
 		b.WriteString(standardHosts)
+		if !in.NoIPv6 {
+			b.WriteString(standardHosts6)
+		}
 		return nil
 	}
 	text, err := os.ReadFile("/etc/hosts")
@@ -75,17 +108,7 @@ func (in HostsInput) base(b *bytes.Buffer) error {
 	return nil
 }
 
-func (in HostsInput) hostGateway() netip.Addr {
-	switch {
-	case in.HostNetwork:
-		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	case in.Place != nil:
-		return in.Place.HostGateway
-	}
-	return netip.Addr{}
-}
-
-// own writes the container's own name. Without a network it is loopback's.
+// own writes the container's own name.
 func (in HostsInput) own(b *bytes.Buffer) {
 	if in.Hostname == "" {
 		return
@@ -97,31 +120,29 @@ func (in HostsInput) own(b *bytes.Buffer) {
 	if short, _, found := strings.Cut(in.Hostname, "."); found && short != "" {
 		names += " " + short
 	}
-	if in.Place == nil {
-		fmt.Fprintf(b, "127.0.0.1 %s\n", names)
-		return
+	if len(in.Addresses) == 0 {
+		in.line(b, netip.AddrFrom4([4]byte{127, 0, 0, 1}), names)
 	}
-	fmt.Fprintf(b, "%s %s\n", in.Place.Address, names)
-	if in.Place.Address6.IsValid() {
-		fmt.Fprintf(b, "%s %s\n", in.Place.Address6, names)
+	for _, a := range in.Addresses {
+		in.line(b, a, names)
 	}
 }
 
-func parseExtra(entry string, gateway netip.Addr) (name, address string, err error) {
+func parseExtra(entry string, gateway netip.Addr) (name string, address netip.Addr, err error) {
 	i := strings.IndexAny(entry, ":=")
 	if i <= 0 || strings.ContainsAny(entry, " \t\r\n\x00#") {
-		return "", "", fmt.Errorf("extra host %q is not of the form name:address", entry)
+		return "", netip.Addr{}, fmt.Errorf("extra host %q is not of the form name:address", entry)
 	}
-	name, address = entry[:i], strings.Trim(entry[i+1:], "[]")
-	if address == "host-gateway" {
+	name, text := entry[:i], strings.Trim(entry[i+1:], "[]")
+	if text == "host-gateway" {
 		if !gateway.IsValid() {
-			return "", "", fmt.Errorf("extra host %q: the host has no address that this container can reach", entry)
+			return "", netip.Addr{}, fmt.Errorf("extra host %q: the host has no address that this container can reach", entry)
 		}
-		return name, gateway.String(), nil
+		return name, gateway, nil
 	}
-	a, err := netip.ParseAddr(address)
+	address, err = netip.ParseAddr(text)
 	if err != nil {
-		return "", "", fmt.Errorf("extra host %q: %q is not an IP address", entry, address)
+		return "", netip.Addr{}, fmt.Errorf("extra host %q: %q is not an IP address", entry, text)
 	}
-	return name, a.String(), nil
+	return name, address, nil
 }

@@ -9,37 +9,91 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ctr/libpod/config"
 )
 
-// ResolvConf is the content of a container's /etc/resolv.conf.
-// host is the host's file; nil reads it. d is what the user asked for and replaces
-// the respective part of the host's; a search list of "." alone means none.
-//
-// With a Place, name servers on the host's loopback (systemd-resolved, dnsmasq), or
-// none at all, become the helper's forwarder, which asks them; those that the
-// container's network cannot reach are left out. Without a Place (network none or
-// host) the host's file is taken as it is.
-func ResolvConf(host []byte, d config.DNS, l *Place) ([]byte, error) {
-	if host == nil {
-		var err error
-		if host, err = os.ReadFile("/etc/resolv.conf"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("reading the host's resolver configuration: %w", err)
-		}
+// ResolvInput says what a container's /etc/resolv.conf is made of.
+type ResolvInput struct {
+	Host []byte     // the host's file; nil reads it
+	DNS  config.DNS // what the user asked for; each part replaces the host's. A search list of "." is none
+
+	// Embedded is the address of the container's own name server, which asks the others. Invalid without one.
+	Embedded netip.Addr
+	// Names says that the embedded server knows containers: a name without a dot is
+	// then asked for as it is first (ndots:0), unless the host or the user has set ndots.
+	Names bool
+
+	// Forwarders, of a link that the container has for itself, stand for name servers that
+	// only the host reaches. With any, servers that the container does not reach are left out.
+	Forwarders []netip.Addr
+	IPv6       bool // the container reaches the host's IPv6 name servers
+}
+
+// ResolvConf is the content of a container's /etc/resolv.conf, see resolv.conf(5).
+// With neither an embedded server nor forwarders (network none or host) and nothing asked for, it
+// is the host's file as it is.
+func ResolvConf(in ResolvInput) ([]byte, error) {
+	host, err := in.host()
+	if err != nil {
+		return nil, err
 	}
-	if l == nil && len(d.Servers)+len(d.Search)+len(d.Options) == 0 {
+	d := in.DNS
+	if !in.Embedded.IsValid() && len(in.Forwarders) == 0 && len(d.Servers)+len(d.Search)+len(d.Options) == 0 {
 		return host, nil
 	}
 	r := parseResolvConf(host)
 	if err := r.override(d); err != nil {
 		return nil, err
 	}
-	if l != nil && len(d.Servers) == 0 {
-		r.servers = reachableServers(r.servers, l)
+	switch {
+	case in.Embedded.IsValid():
+		r.servers = []string{in.Embedded.String()}
+		if in.Names {
+			r.askAsItIs()
+		}
+	case len(in.Forwarders) > 0 && len(d.Servers) == 0:
+		r.servers = in.reachable(r.servers)
 	}
 	return r.format(), nil
+}
+
+// Ndots says whether the host or the user has set the option ndots.
+func (in ResolvInput) Ndots() (bool, error) {
+	options := in.DNS.Options
+	if len(options) == 0 {
+		host, err := in.host()
+		if err != nil {
+			return false, err
+		}
+		options = parseResolvConf(host).options
+	}
+	return slices.ContainsFunc(options, validNdots), nil
+}
+
+func (in ResolvInput) host() ([]byte, error) {
+	if in.Host != nil {
+		return in.Host, nil
+	}
+	text, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the host's resolver configuration: %w", err)
+	}
+	return text, nil
+}
+
+// NameServers are the addresses of the name servers in a resolv.conf, perhaps with
+// zones. What is no address is skipped, as the C library does.
+func NameServers(resolvConf []byte) []netip.Addr {
+	var servers []netip.Addr
+	for _, s := range parseResolvConf(resolvConf).servers {
+		if a, err := netip.ParseAddr(s); err == nil {
+			servers = append(servers, a)
+		}
+	}
+	return servers
 }
 
 type resolvConf struct {
@@ -84,30 +138,50 @@ func (r *resolvConf) override(d config.DNS) error {
 		r.servers = d.Servers
 	}
 	if len(d.Search) > 0 {
-		r.search = d.Search
-	}
-	if len(r.search) == 1 && r.search[0] == "." {
 		r.search = nil
+		for _, s := range d.Search {
+			if s != "." {
+				r.search = append(r.search, s)
+			}
+		}
 	}
 	if len(d.Options) > 0 {
-		r.options = d.Options
+		r.options = slices.Clone(d.Options)
 	}
 	return nil
 }
 
-func reachableServers(servers []string, l *Place) []string {
+// askAsItIs adds ndots:0 unless there is a usable ndots.
+func (r *resolvConf) askAsItIs() {
+	if slices.ContainsFunc(r.options, validNdots) {
+		return
+	}
+	r.options = slices.DeleteFunc(r.options, func(o string) bool {
+		return o == "ndots" || strings.HasPrefix(o, "ndots:")
+	})
+	r.options = append(r.options, "ndots:0")
+}
+
+func validNdots(option string) bool {
+	n, found := strings.CutPrefix(option, "ndots:")
+	_, err := strconv.ParseUint(n, 10, 16)
+	return found && err == nil
+}
+
+// reachable are the servers that a container reaches, the forwarders when there is none.
+func (in ResolvInput) reachable(servers []string) []string {
 	var reachable []string
 	for _, s := range servers {
 		a, err := netip.ParseAddr(s)
 		switch {
 		case err != nil, a.Unmap().IsLoopback(), a.IsUnspecified():
-		case a.Is6() && (a.Zone() != "" || a.IsLinkLocalUnicast() || !l.Address6.IsValid()):
+		case a.Is6() && (a.Zone() != "" || a.IsLinkLocalUnicast() || !in.IPv6):
 		default:
 			reachable = append(reachable, s)
 		}
 	}
 	if len(reachable) == 0 {
-		for _, a := range l.DNS {
+		for _, a := range in.Forwarders {
 			reachable = append(reachable, a.String())
 		}
 	}

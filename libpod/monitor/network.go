@@ -105,14 +105,22 @@ func (r *root) connected() error {
 
 // writeNames fills hosts and resolv.conf in place: they are mounted already.
 func (r *root) writeNames(place *netns.Place) error {
-	host := r.cfg.NS.Network == "host"
-	hosts, err := netns.Hosts(netns.HostsInput{
-		Hostname: r.hostname(), Domain: r.cfg.Domainname, Extra: r.cfg.DNS.ExtraHosts, Place: place, HostNetwork: host,
-	})
+	h := netns.HostsInput{
+		Hostname: r.hostname(), Domain: r.cfg.Domainname, Extra: r.cfg.DNS.ExtraHosts, HostNetwork: r.cfg.NS.Network == "host",
+	}
+	d := netns.ResolvInput{DNS: r.cfg.DNS}
+	if place != nil {
+		h.Addresses, h.HostGateway = []netip.Addr{place.Address}, place.HostGateway
+		d.Forwarders, d.IPv6 = place.DNS, place.Address6.IsValid()
+		if d.IPv6 {
+			h.Addresses = append(h.Addresses, place.Address6)
+		}
+	}
+	hosts, err := netns.Hosts(h)
 	if err != nil {
 		return err
 	}
-	resolv, err := netns.ResolvConf(nil, r.cfg.DNS, place)
+	resolv, err := netns.ResolvConf(d)
 	if err != nil {
 		return err
 	}

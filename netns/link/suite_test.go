@@ -19,7 +19,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ctr/libpod/config"
 	"ctr/netns"
 )
 
@@ -167,7 +166,7 @@ func testForwarder(t *testing.T, helper string) {
 	setResolvConf(t, "nameserver 127.0.0.1\n")
 	defer setResolvConf(t, "nameserver "+hostAddress+"\n")
 	ns, l := connect(t, helper)
-	text, err := netns.ResolvConf(nil, config.DNS{}, l.Place())
+	text, err := netns.ResolvConf(netns.ResolvInput{Forwarders: l.Place().DNS})
 	if err != nil {
 		t.Fatal(err)
 	}
