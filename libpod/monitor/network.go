@@ -14,7 +14,6 @@ import (
 	"ctr/libpod/state"
 	"ctr/netns"
 	"ctr/netns/link"
-	"ctr/pkg/paths"
 )
 
 // network is the container's own network namespace and the helper that connects it.
@@ -34,7 +33,7 @@ func (m *Monitor) connect() (*network, error) {
 	switch mode {
 	case "", "default", "bridge":
 		mode = ""
-	case link.Pasta, link.Slirp4netns, link.Builtin:
+	case link.Pasta, link.Slirp4netns:
 	default: // none, host, container:, ns:
 		return nil, nil
 	}
@@ -43,8 +42,7 @@ func (m *Monitor) connect() (*network, error) {
 	if n.ns, err = netns.New(); err != nil {
 		return nil, err
 	}
-	full, _ := paths.Full() // only the built-in helper needs it, and says when it is missing
-	o := link.Options{Helper: mode, RunDir: m.dir, Full: full}
+	o := link.Options{Helper: mode, RunDir: m.dir}
 	if args != "" {
 		o.Args = strings.Split(args, ",")
 	}

@@ -1,7 +1,6 @@
 package link
 
 import (
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -24,12 +23,8 @@ func BenchmarkNew(b *testing.B) {
 
 // BenchmarkConnect reports the median, since a busy machine makes the mean useless.
 func BenchmarkConnect(b *testing.B) {
-	for _, helper := range []string{Pasta, Slirp4netns, Builtin, ""} {
-		name := helper
-		if name == "" {
-			name = "best"
-		}
-		b.Run(name, func(b *testing.B) {
+	for _, helper := range []string{Pasta, Slirp4netns} {
+		b.Run(helper, func(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
 				took = append(took, connectOnce(b, helper))
@@ -46,12 +41,8 @@ func connectOnce(b *testing.B, helper string) time.Duration {
 		b.Fatal(err)
 	}
 	defer ns.Close()
-	full := os.Getenv("CTR_TEST_FULL")
-	if full == "" {
-		full = "/proc/self/exe"
-	}
 	begin := time.Now()
-	l, err := Connect(b.Context(), ns, Options{Helper: helper, Full: full})
+	l, err := Connect(b.Context(), ns, Options{Helper: helper})
 	if err != nil {
 		b.Skip(err)
 	}

@@ -43,8 +43,8 @@ func TestMissingHelper(t *testing.T) {
 		t.Skip("no /dev/net/tun")
 	}
 	t.Setenv("PATH", t.TempDir())
-	for helper, hint := range map[string]string{Pasta: "apt install passt", Slirp4netns: "apt install slirp4netns", Builtin: "ctr-full", "": "--network none"} {
-		_, err := Connect(t.Context(), nil, Options{Helper: helper, Full: "/nowhere/ctr-full"})
+	for helper, hint := range map[string]string{Pasta: "apt install passt", Slirp4netns: "apt install slirp4netns", "": "--network bridge"} {
+		_, err := Connect(t.Context(), nil, Options{Helper: helper})
 		if err == nil || !strings.Contains(err.Error(), hint) {
 			t.Errorf("%q: got %v", helper, err)
 		}

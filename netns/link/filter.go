@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,13 +22,7 @@ func guardLoopback(pid int) error {
 		return fmt.Errorf("borrowing the TAP device of process %d: %w", pid, err)
 	}
 	defer unix.Close(tap)
-	program := unix.SockFprog{Len: uint16(len(allowedFrames)), Filter: &allowedFrames[0]}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(tap), unix.TUNATTACHFILTER, uintptr(unsafe.Pointer(&program)))
-	runtime.KeepAlive(&program)
-	if errno != 0 {
-		return fmt.Errorf("filtering what the container sends: %w", errno)
-	}
-	return nil
+	return filterTap(tap)
 }
 
 func borrowTap(pid int) (int, error) {
@@ -58,17 +50,23 @@ func borrowTap(pid int) (int, error) {
 	return -1, errors.New("it has none")
 }
 
-// allowedFrames is a classic BPF program over an Ethernet frame: ARP, and IPv4 to
-// anywhere but 0.0.0.0/8, 127.0.0.0/8 and the limited broadcast address.
+// allowedFrames is a classic BPF program over an Ethernet frame: ARP; IPv4 to anywhere
+// but 0.0.0.0/8, 127.0.0.0/8 and the limited broadcast address; IPv6 to anywhere but
+// ::/64, in which are the unspecified address, loopback, and both as mapped ones.
 var allowedFrames = [...]unix.SockFilter{
 	load(unix.BPF_H, 12),        // the Ethernet type
-	jumpEqual(0x0806, 6, 0),     // ARP: accept
-	jumpEqual(0x0800, 0, 6),     // not IPv4: drop
+	jumpEqual(0x0806, 11, 0),    // ARP: accept
+	jumpEqual(0x86dd, 6, 0),     // IPv6
+	jumpEqual(0x0800, 0, 10),    // not IPv4: drop
 	load(unix.BPF_W, 14+16),     // the destination
-	jumpEqual(0xffffffff, 4, 0), // drop
+	jumpEqual(0xffffffff, 8, 0), // drop
 	load(unix.BPF_B, 14+16),     // its first byte
-	jumpEqual(0, 2, 0),          // drop
-	jumpEqual(127, 1, 0),        // drop
+	jumpEqual(0, 6, 0),          // drop
+	jumpEqual(127, 5, 4),        // drop, else accept
+	load(unix.BPF_W, 14+24),     // the IPv6 destination's first 32 bits
+	jumpEqual(0, 0, 2),          // else accept
+	load(unix.BPF_W, 14+28),     // and the next
+	jumpEqual(0, 1, 0),          // drop
 	keep(1 << 18),
 	keep(0),
 }

@@ -57,7 +57,7 @@ func (h hostNetwork) link(helper string, mtu int) *Link {
 	address := at(100)
 	a := address.As4()
 	return &Link{
-		Helper: helper, Address: address, Prefix: h.subnet, Gateway: at(2), DNS: []netip.Addr{at(3)},
+		Helper: helper, Interface: Interface, Address: address, Prefix: h.subnet, Gateway: at(2), DNS: []netip.Addr{at(3)},
 		HostGateway: h.address, MTU: mtu,
 		MAC: fmt.Sprintf("02:42:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3]),
 	}
@@ -128,6 +128,16 @@ func hasDefaultRoute6(text []byte) bool {
 		}
 	}
 	return false
+}
+
+// ownAddress is the address at which containers find the host; invalid when it has
+// only loopback.
+func ownAddress() netip.Addr {
+	if a := sourceAddress(); a.IsValid() {
+		return a
+	}
+	_, a := firstInterface()
+	return a
 }
 
 // sourceAddress is the address that the host uses towards the outside. Connecting

@@ -14,7 +14,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"ctr/netns/builtin"
 	"ctr/pkg/userns"
 )
 
@@ -39,8 +38,8 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "netns-helper" {
-		os.Exit(builtin.Main(os.Args[2:]))
+	if os.Args[0] == Name {
+		os.Exit(Main())
 	}
 	var err error
 	switch role := os.Getenv(roleEnv); role {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a running helper.
-type process struct {
+// child is a running program.
+type child struct {
 	name   string
 	pid    int
 	cmd    *exec.Cmd
@@ -27,10 +28,9 @@ type process struct {
 	output excerpt
 }
 
-// start runs cmd as a helper that is killed when this process dies. With noCaps
-// it has no capability whatever its uid is.
-func start(name string, cmd *exec.Cmd, noCaps bool) (*process, error) {
-	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
+// start runs cmd as a helper that is killed when this process dies.
+func start(name string, cmd *exec.Cmd) (*child, error) {
+	p := &child{name: name, cmd: cmd, done: make(chan struct{})}
 	cmd.Stderr = &p.output
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 	cmd.WaitDelay = time.Second // should a child of the helper keep its standard error
@@ -40,7 +40,7 @@ func start(name string, cmd *exec.Cmd, noCaps bool) (*process, error) {
 	// A session of its own, so that a ctrl-C meant for the container does not end its network.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	started := make(chan error, 1)
-	go p.run(noCaps, started)
+	go p.run(started)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("starting network helper %s: %w", name, err)
 	}
@@ -49,14 +49,8 @@ func start(name string, cmd *exec.Cmd, noCaps bool) (*process, error) {
 
 // run starts and reaps the process on one thread that does nothing else and ends
 // with it: the kernel sends the death signal when the thread that forked ends.
-func (p *process) run(noCaps bool, started chan<- error) {
+func (p *child) run(started chan<- error) {
 	runtime.LockOSThread()
-	if noCaps {
-		if err := dropBounding(); err != nil {
-			started <- err
-			return
-		}
-	}
 	if err := p.cmd.Start(); err != nil {
 		started <- err
 		return
@@ -67,9 +61,13 @@ func (p *process) run(noCaps bool, started chan<- error) {
 	close(p.done)
 }
 
-// dropBounding takes from what this thread executes every capability that uid 0 would give it.
-func dropBounding() error {
+// giveUp takes from what this thread executes every capability but the ones to keep
+// that uid 0 would give it.
+func giveUp(keep []int) error {
 	for c := 0; c <= unix.CAP_LAST_CAP; c++ {
+		if slices.Contains(keep, c) {
+			continue
+		}
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0)
 		if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: older kernels have fewer
 			return fmt.Errorf("dropping capabilities: %w", err)
@@ -78,13 +76,13 @@ func dropBounding() error {
 	return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 }
 
-func (p *process) kill() {
+func (p *child) kill() {
 	p.killed.Store(true)
 	p.cmd.Process.Kill() // an error means that it is gone already
 }
 
 // failure is why an ended process ended, nil when it was killed by us.
-func (p *process) failure() error {
+func (p *child) failure() error {
 	if p.killed.Load() {
 		return nil
 	}
@@ -100,14 +98,14 @@ func (p *process) failure() error {
 
 // startReady starts cmd and waits until it writes to the pipe whose writing end is
 // put in place by attach, or dies, or ctx ends.
-func startReady(ctx context.Context, name string, cmd *exec.Cmd, attach func(w *os.File)) (*process, error) {
+func startReady(ctx context.Context, name string, cmd *exec.Cmd, attach func(w *os.File)) (*child, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting network helper %s: %w", name, err)
 	}
 	defer r.Close()
 	attach(w)
-	p, err := start(name, cmd, false)
+	p, err := start(name, cmd)
 	w.Close()
 	if err != nil {
 		return nil, err
