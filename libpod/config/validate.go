@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"strings"
 	"time"
 )
 
@@ -16,7 +15,7 @@ const minimumDuration = time.Millisecond
 // Create calls it before anything is written.
 func (c *Container) Validate() error {
 	for _, check := range []func() error{
-		c.validateIdentity, c.validateProcess, c.validateNamespaces, c.validateMounts, c.validateSecurity,
+		c.validateIdentity, c.validateProcess, c.validateNamespaces, c.validateNetworks, c.validatePorts, c.validateMounts, c.validateSecurity,
 		c.validateResources, c.validateLife, c.Health.validate, c.Log.Check,
 	} {
 		if err := check(); err != nil {
@@ -70,16 +69,6 @@ func (c *Container) validateNamespaces() error {
 	}
 	if c.NS.UTS == "host" && c.Hostname != "" {
 		return errors.New("conflicting options: hostname and the UTS mode")
-	}
-	if strings.HasPrefix(c.NS.Network, "container:") {
-		switch {
-		case c.Hostname != "":
-			return errors.New("conflicting options: hostname and the network mode")
-		case len(c.DNS.Servers) > 0:
-			return errors.New("conflicting options: dns and the network mode")
-		case len(c.DNS.ExtraHosts) > 0:
-			return errors.New("conflicting options: custom host-to-IP mapping and the network mode")
-		}
 	}
 	for key := range c.Sysctls {
 		if err := CheckSysctl(key, c.NS); err != nil {

@@ -58,7 +58,7 @@ func (n Namespaces) Check() error {
 	switch {
 	case n.Network == "container:" || n.Network == "container":
 		return errors.New("invalid network mode: invalid container format container:<name|id>")
-	case !validMode(n.Network, networkModes):
+	case !validMode(withoutOptions(n.Network), networkModes):
 		return fmt.Errorf("network %s not found", n.Network)
 	case !validMode(n.IPC, ipcModes):
 		return fmt.Errorf("invalid IPC mode: %s", n.IPC)
@@ -72,6 +72,16 @@ func (n Namespaces) Check() error {
 		return errors.New("--userns: invalid USER mode")
 	}
 	return nil
+}
+
+// withoutOptions takes Podman's options away from the modes that have them.
+func withoutOptions(mode string) string {
+	name, _, _ := strings.Cut(mode, ":")
+	switch name {
+	case "pasta", "slirp4netns":
+		return name
+	}
+	return mode
 }
 
 func validMode(mode string, known []string) bool {

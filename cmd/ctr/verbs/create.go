@@ -60,6 +60,12 @@ func (p *program) create(ctx context.Context, runtime *libpod.Runtime, o *create
 	if err := resolveJoined(runtime, &cfg.NS); err != nil {
 		return nil, err
 	}
+	if err := checkEndpoints(runtime, cfg); err != nil {
+		return nil, err
+	}
+	if o.net.warning != "" {
+		fmt.Fprintln(p.Err, o.net.warning)
+	}
 	c, err := runtime.Create(ctx, cfg)
 	if errors.Is(err, libpod.ErrNameInUse) {
 		// the name may belong to a container of --rm whose monitor was killed

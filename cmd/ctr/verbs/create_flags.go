@@ -46,7 +46,6 @@ func (o *createOptions) flags() []flag {
 		list(&o.typed.logOpts, "log-opt", "Log driver options"),
 		collected(&o.mounts, "mount", "mount", "Attach a filesystem mount to the container", parse.Mount),
 		text(&o.name, "name", "Assign a name to the container"),
-		parsed(&o.namespaces.Network, "network", "network", "Connect a container to a network", verbatim).also("net"),
 		boolean(&o.health.none, "no-healthcheck", "Disable any container-specified HEALTHCHECK"),
 		optionalInt(&o.oomScoreAdj, "oom-score-adj", "Tune host's OOM preferences (-1000 to 1000)"),
 		text(&o.namespaces.PID, "pid", "PID namespace to use"),
@@ -74,7 +73,7 @@ func (o *createOptions) flags() []flag {
 		list(&o.typed.volumes, "volume,v", "Bind mount a volume"),
 		text(&o.workdir, "workdir,w", "Working directory inside the container"),
 	)
-	return flags
+	return append(flags, o.net.flags()...)
 }
 
 // runFlags are those that only run has.

@@ -124,6 +124,9 @@ func describeConfig(cfg *config.Container) containerConfig {
 	if c.Labels == nil {
 		c.Labels = map[string]string{}
 	}
+	if len(cfg.Networks) > 0 {
+		c.MacAddress = cfg.Networks[0].MAC
+	}
 	if h := cfg.Health; h != nil {
 		check := healthcheck(*h)
 		c.Healthcheck = &check
@@ -148,22 +151,4 @@ func describeMounts(cfg *config.Container, volumes string) []mountPoint {
 		points = append(points, point)
 	}
 	return points
-}
-
-func describeNetwork(cfg *config.Container, st state.State) networkInfo {
-	name := networkName(cfg)
-	end := &endpointInfo{}
-	info := networkInfo{Ports: map[string][]portBinding{}, Networks: map[string]*endpointInfo{name: end}}
-	if !st.Active() {
-		return info
-	}
-	for _, port := range cfg.Exposed {
-		info.Ports[port] = nil
-	}
-	if n := st.Network; n != nil && len(n.Endpoints) > 0 {
-		address, _, _ := strings.Cut(n.Endpoints[0].IPv4, "/")
-		end.IPAddress, end.Gateway = address, n.Endpoints[0].Gateway
-		info.IPAddress, info.Gateway = address, n.Endpoints[0].Gateway
-	}
-	return info
 }

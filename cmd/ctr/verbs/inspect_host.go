@@ -14,8 +14,10 @@ func describeHost(cfg *config.Container) hostConfig {
 	h := hostConfig{
 		ContainerIDFile: cfg.CidFile,
 		LogConfig:       logConfig{Type: first(cfg.Log.Driver, "json-file"), Config: cfg.Log.Opts},
-		NetworkMode:     networkName(cfg),
-		PortBindings:    map[string][]portBinding{},
+		NetworkMode:     networkMode(cfg),
+		PortBindings:    portBindings(cfg.Ports),
+		PublishAllPorts: cfg.PublishAll,
+		Links:           shownLinks(cfg),
 		RestartPolicy:   restartPolicy{Name: first(cfg.Restart.Policy, "no"), MaximumRetryCount: cfg.Restart.Retries},
 		AutoRemove:      cfg.AutoRemove,
 		Annotations:     cfg.Annotations,

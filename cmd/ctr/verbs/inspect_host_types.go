@@ -6,7 +6,7 @@ type hostConfig struct {
 	ContainerIDFile string
 	LogConfig       logConfig
 	NetworkMode     string
-	PortBindings    map[string][]portBinding
+	PortBindings    portMap
 	RestartPolicy   restartPolicy
 	AutoRemove      bool
 	VolumeDriver    string

@@ -98,6 +98,7 @@ type containerConfig struct {
 	Entrypoint   []string
 	OnBuild      []string
 	Labels       map[string]string
+	MacAddress   string `json:",omitempty"`
 	StopSignal   string `json:",omitempty"`
 	StopTimeout  *int   `json:",omitempty"`
 }
@@ -112,52 +113,6 @@ type healthcheck struct {
 	StartPeriod   time.Duration `json:",omitempty"`
 	StartInterval time.Duration `json:",omitempty"`
 	Retries       int           `json:",omitempty"`
-}
-
-// networkInfo is Docker 28's: the first network's addresses stand at the top too,
-// where many a template looks for them.
-type networkInfo struct {
-	Bridge                 string
-	SandboxID              string
-	SandboxKey             string
-	Ports                  map[string][]portBinding
-	HairpinMode            bool
-	LinkLocalIPv6Address   string
-	LinkLocalIPv6PrefixLen int
-	SecondaryIPAddresses   []string
-	SecondaryIPv6Addresses []string
-	EndpointID             string
-	Gateway                string
-	GlobalIPv6Address      string
-	GlobalIPv6PrefixLen    int
-	IPAddress              string
-	IPPrefixLen            int
-	IPv6Gateway            string
-	MacAddress             string
-	Networks               map[string]*endpointInfo
-}
-
-type portBinding struct {
-	HostIP   string `json:"HostIp"`
-	HostPort string
-}
-
-type endpointInfo struct {
-	IPAMConfig          *struct{}
-	Links               []string
-	Aliases             []string
-	MacAddress          string
-	DriverOpts          map[string]string
-	GwPriority          int
-	NetworkID           string
-	EndpointID          string
-	Gateway             string
-	IPAddress           string
-	IPPrefixLen         int
-	IPv6Gateway         string
-	GlobalIPv6Address   string
-	GlobalIPv6PrefixLen int
-	DNSNames            []string
 }
 
 // imageInfo is what `inspect` shows of an image.

@@ -37,6 +37,7 @@ type createOptions struct {
 	security   config.Security
 	namespaces config.Namespaces
 	dns        config.DNS
+	net        networkOptions
 	expose     []string // port/proto
 
 	stopSignal  string
@@ -112,10 +113,7 @@ func (o *createOptions) settleLife() (err error) {
 	if err := logs.Validate(o.log); err != nil {
 		return err
 	}
-	if o.namespaces.Network != "" {
-		o.namespaces.Network, err = parse.Network(o.namespaces.Network)
-	}
-	return err
+	return o.net.settle()
 }
 
 // settleMounts puts --volume and --tmpfs after --mount, in the order of each.

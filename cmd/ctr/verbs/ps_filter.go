@@ -41,7 +41,7 @@ func (o psOptions) choose(engine *libpod.Runtime, wanted *psFilter) ([]found, er
 		return withoutStates(list), unreadable
 	}
 	judged, err := withStates(list)
-	chosen := slices.DeleteFunc(judged, func(f found) bool { return !all && !f.state.Active() || !wanted.state(f.state) })
+	chosen := slices.DeleteFunc(judged, func(f found) bool { return !all && !f.state.Active() || !wanted.state(f.Config(), f.state) })
 	if o.last >= 0 {
 		chosen = chosen[:min(o.last, len(chosen))]
 	}
@@ -86,6 +86,9 @@ type psFilter struct {
 	volumes       []string
 	none          bool // is-task=true fits nothing here
 	exited        []int
+	networks      []string
+	publish       map[string]bool // PORT/PROTOCOL; nil is any
+	expose        map[string]bool
 }
 
 var psFilterNames = []string{"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "label!", "name", "network", "publish", "since", "status", "volume"}
@@ -125,7 +128,14 @@ func (o psOptions) compile(engine *libpod.Runtime) (*psFilter, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.none = task != nil && *task || len(o.filters["publish"]) > 0
+	f.none = task != nil && *task
+	f.networks = networkNamed(engine, o.filters["network"])
+	if f.publish, err = parsePorts("publish", o.filters["publish"]); err != nil {
+		return nil, err
+	}
+	if f.expose, err = parsePorts("expose", o.filters["expose"]); err != nil {
+		return nil, err
+	}
 	if names := o.filters["ancestor"]; len(names) > 0 {
 		f.ancestors = imageIDs(names)
 	}
@@ -156,26 +166,25 @@ func (f *psFilter) config(c *config.Container) bool {
 		!f.labels(c.Labels),
 		!f.before.IsZero() && !c.Created.Before(f.before),
 		!f.since.IsZero() && !c.Created.After(f.since),
-		!f.exact("network", networkName(c)),
+		!f.onNetwork(c),
 		!f.exact("isolation", "default"),
 		len(f.volumes) > 0 && !mountsAny(c, f.volumes),
-		len(f.filters["expose"]) > 0 && !exposesAny(c, f.filters["expose"]),
 		len(f.filters["ancestor"]) > 0 && !f.descends(c):
 		return false
 	}
 	return true
 }
 
-func (f *psFilter) state(st state.State) bool {
+func (f *psFilter) state(c *config.Container, st state.State) bool {
 	if len(f.exited) > 0 && (st.Status != state.Exited || st.Exit.Unknown || !slices.Contains(f.exited, st.Exit.Code)) {
 		return false
 	}
-	return f.exact("status", string(st.Status)) && f.exact("health", healthOf(st))
+	return f.exact("status", string(st.Status)) && f.exact("health", healthOf(st)) && f.ports(c, st)
 }
 
 // needsState tells whether a filter looks at the state.
 func (f *psFilter) needsState() bool {
-	return len(f.exited)+len(f.filters["status"])+len(f.filters["health"]) > 0
+	return len(f.exited)+len(f.filters["status"])+len(f.filters["health"])+len(f.publish)+len(f.expose) > 0
 }
 
 func (f *psFilter) descends(c *config.Container) bool {
@@ -193,18 +202,63 @@ func mountsAny(c *config.Container, wanted []string) bool {
 	return false
 }
 
-func exposesAny(c *config.Container, wanted []string) bool {
-	for _, e := range c.Exposed {
-		for _, w := range wanted {
-			if !strings.Contains(w, "/") {
-				w += "/tcp"
-			}
-			if e == w {
-				return true
+// onNetwork tells whether the container is to be wired to one of the wanted networks.
+func (f *psFilter) onNetwork(c *config.Container) bool {
+	return len(f.networks) == 0 || slices.ContainsFunc(networkNames(c), func(name string) bool { return slices.Contains(f.networks, name) })
+}
+
+// networkNamed makes names of what may be a network's ID or its beginning.
+func networkNamed(engine *libpod.Runtime, words []string) []string {
+	var names []string
+	for _, word := range words {
+		names = append(names, word)
+		if strings.Trim(word, "0123456789abcdef") == "" {
+			if n, err := networksOf(engine).Lookup(word); err == nil {
+				names = append(names, n.Name)
 			}
 		}
 	}
-	return false
+	return names
+}
+
+// parsePorts reads PORT[-PORT][/PROTOCOL] filters into the ports that they stand for.
+func parsePorts(filter string, words []string) (map[string]bool, error) {
+	if len(words) == 0 {
+		return nil, nil
+	}
+	ports := map[string]bool{}
+	for _, word := range words {
+		numbers, protocol, found := strings.Cut(word, "/")
+		if !found {
+			protocol = "tcp"
+		}
+		first, last, isRange := strings.Cut(numbers, "-")
+		if !isRange {
+			last = first
+		}
+		from, err1 := strconv.ParseUint(first, 10, 16)
+		to, err2 := strconv.ParseUint(last, 10, 16)
+		if err := errors.Join(err1, err2); err != nil || to < from {
+			return nil, fmt.Errorf("error while looking up for %s %s: it takes PORT[-PORT][/PROTOCOL]", filter, word)
+		}
+		for port := from; port <= to; port++ {
+			ports[fmt.Sprintf("%d/%s", port, strings.ToLower(protocol))] = true
+		}
+	}
+	return ports, nil
+}
+
+// ports tells whether a running container publishes or exposes a wanted port. As in
+// Docker, publish means the host's port and expose the container's.
+func (f *psFilter) ports(c *config.Container, st state.State) bool {
+	bound := boundPorts(st)
+	published := f.publish == nil || slices.ContainsFunc(bound, func(p config.PortMapping) bool {
+		return f.publish[fmt.Sprintf("%d/%s", p.HostPort, p.Protocol)]
+	})
+	exposed := f.expose == nil || slices.ContainsFunc(append(bound, unpublished(c, st)...), func(p config.PortMapping) bool {
+		return f.expose[portName(p)]
+	})
+	return published && exposed
 }
 
 func healthOf(st state.State) string {
@@ -212,12 +266,4 @@ func healthOf(st state.State) string {
 		return "none"
 	}
 	return st.Health.Status
-}
-
-// networkName is the network as ps and inspect name it.
-func networkName(c *config.Container) string {
-	if c.NS.Network == "" {
-		return "bridge"
-	}
-	return c.NS.Network
 }

@@ -75,8 +75,8 @@ func newPsRow(c *config.Container, st state.State, now time.Time, full bool) psR
 		LocalVolumes: strconv.Itoa(countVolumes(c)),
 		Mounts:       mountNames(c, full),
 		Names:        c.Name,
-		Networks:     networkName(c),
-		Ports:        strings.Join(exposedPorts(c, st), ", "),
+		Networks:     strings.Join(networkNames(c), ","),
+		Ports:        portsColumn(c, st),
 		RunningFor:   format.Ago(c.Created, now),
 		Size:         "0B",
 		State:        string(st.Status),
@@ -175,15 +175,4 @@ func mountNames(c *config.Container, full bool) string {
 		names = append(names, name)
 	}
 	return strings.Join(names, ",")
-}
-
-// exposedPorts lists what the image and --expose announce; only a running
-// container has ports.
-func exposedPorts(c *config.Container, st state.State) []string {
-	if !st.Active() {
-		return nil
-	}
-	ports := slices.Clone(c.Exposed)
-	slices.Sort(ports)
-	return ports
 }

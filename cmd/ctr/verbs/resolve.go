@@ -63,9 +63,14 @@ func (o *createOptions) resolve(img chosenImage, argv []string) (*config.Contain
 		Platform:      o.platform,
 		PidFile:       o.pidFile,
 		CidFile:       o.cidFile,
-		Exposed:       union(img.config.ExposedPorts, o.expose),
+		Exposed:       union(img.config.ExposedPorts, append(o.expose, o.net.exposed()...)),
+		Networks:      o.net.endpoints,
+		Ports:         o.net.ports,
+		PublishAll:    o.net.publishAll,
+		Links:         o.net.links,
 		CreateCommand: argv,
 	}
+	c.NS.Network = o.net.mode
 	c.StdinOnce = c.OpenStdin && c.Attach.Stdin
 	c.Entrypoint, c.Cmd = o.process(img.config)
 	if len(c.Argv()) == 0 {
@@ -86,6 +91,8 @@ func (o *createOptions) check() error {
 	switch {
 	case o.autoRemove && o.restart.Policy != "" && o.restart.Policy != "no":
 		return errors.New("conflicting options: cannot specify both --restart and --rm")
+	case len(o.expose) > 0 && strings.HasPrefix(o.net.mode, "container:"):
+		return errors.New("conflicting options: port exposing and the container type network mode")
 	case o.timeout < 0:
 		return errors.New("--timeout cannot be negative")
 	}

@@ -21,7 +21,7 @@ func buildRm(p *program) *command {
 		},
 		run: func(ctx context.Context, args []string) error {
 			if link {
-				return errors.New("links are not there yet: --link cannot be removed")
+				return errors.New("--link: a container keeps its links; create it again without the link")
 			}
 			return p.remove(ctx, args, o)
 		},

@@ -24,6 +24,7 @@ func someContainer() *config.Container {
 		Image:      config.ImageRef{Name: "busybox", ID: strings.Repeat("b", 64), OS: "linux", Volumes: []string{"/data"}},
 		Entrypoint: []string{"sh"}, Cmd: []string{"-c", "echo hello"}, Env: []string{"PATH=/bin"},
 		Labels: map[string]string{"b": "2", "a": "1"}, Exposed: []string{"80/tcp"},
+		Networks: []config.Endpoint{{Network: "bridge"}},
 		Mounts: []config.Mount{
 			{Type: config.MountBind, Source: "/home/someone/long/path", Destination: "/w", Create: true},
 			{Type: config.MountVolume, Source: "data", Destination: "/data"},
@@ -138,7 +139,7 @@ func TestPsFilters(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", test.filter, err)
 		}
-		if got := f.config(c) && f.state(test.st); got != test.want {
+		if got := f.config(c) && f.state(c, test.st); got != test.want {
 			t.Errorf("%s with %s: %v", test.filter, test.st.Status, got)
 		}
 	}
@@ -189,7 +190,7 @@ func TestImageReferences(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	c := someContainer()
 	st := state.State{
-		Status: state.Running, Pid: 7, StartedAt: noon, Network: &state.Network{Endpoints: []state.Endpoint{{IPv4: "10.0.2.100/24", Gateway: "10.0.2.2"}}},
+		Status: state.Running, Pid: 7, StartedAt: noon, Network: &state.Network{Endpoints: []state.Endpoint{{Network: "bridge", IPv4: "10.0.2.100/24", Gateway: "10.0.2.2"}}},
 		Health: &state.Health{Status: "healthy"},
 	}
 	d := describe(c, st, places{dir: "/d/containers/x", run: "/r/x", volumes: "/d/volumes"})

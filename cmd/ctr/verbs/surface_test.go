@@ -29,13 +29,13 @@ func dockerSurface(t *testing.T) []dockerFlag {
 	return rows
 }
 
-// later are the flags of Docker that are issues of their own: networks, limits,
+// later are the flags of Docker that are issues of their own: limits,
 // and what belongs to swarm, Windows or the daemon.
 var later = map[string]string{
 	"create": "blkio-weight blkio-weight-device cgroup-parent cpu-count cpu-percent cpu-period cpu-quota cpu-rt-period cpu-rt-runtime " +
 		"cpu-shares cpus cpuset-cpus cpuset-mems device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops " +
-		"gpus io-maxbandwidth io-maxiops ip ip6 isolation kernel-memory link link-local-ip mac-address memory memory-reservation memory-swap " +
-		"memory-swappiness network-alias oom-kill-disable pids-limit publish publish-all storage-opt use-api-socket volume-driver volumes-from",
+		"gpus io-maxbandwidth io-maxiops isolation kernel-memory memory memory-reservation memory-swap " +
+		"memory-swappiness oom-kill-disable pids-limit storage-opt use-api-socket volume-driver volumes-from",
 	"start":  "checkpoint checkpoint-dir",
 	"images": "tree",
 	"info":   "",
@@ -110,6 +110,11 @@ func TestEveryVerbIsReached(t *testing.T) {
 	for _, name := range strings.Fields("run create start stop restart kill rm logs exec attach wait rename top pause unpause port inspect ls ps") {
 		if !seen["container "+name] {
 			t.Errorf("no `ctr container %s`", name)
+		}
+	}
+	for _, name := range strings.Fields("connect create disconnect exists inspect ls list prune reload rm remove update") {
+		if !seen["network "+name] {
+			t.Errorf("no `ctr network %s`", name)
 		}
 	}
 	for _, name := range strings.Fields("ls rm tag pull load import inspect") {

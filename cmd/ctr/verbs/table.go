@@ -19,9 +19,13 @@ type verb struct {
 var groups = []struct{ name, about string }{
 	{"container", "Manage containers"},
 	{"image", "Manage images"},
+	{"network", "Manage networks"},
 }
 
-const many = "CONTAINER [CONTAINER...]"
+const (
+	many         = "CONTAINER [CONTAINER...]"
+	manyNetworks = "NETWORK [NETWORK...]"
+)
 
 // verbTable lists every command in the order of the help. It is filled by init
 // because the rows' functions refer to the table for their help.
@@ -47,6 +51,16 @@ func init() {
 		{paths: twin("kill"), args: "[OPTIONS] " + many, about: "Kill one or more running containers", build: buildKill},
 		{paths: []string{"image load", "load"}, args: "[OPTIONS]", about: "Load an image from a tar archive or STDIN", build: buildLoad},
 		{paths: twin("logs"), args: "[OPTIONS] CONTAINER", about: "Fetch the logs of a container", build: buildLogs},
+		{paths: []string{"network connect"}, args: "[OPTIONS] NETWORK CONTAINER", about: "Connect a container to a network", build: buildNetworkConnect},
+		{paths: []string{"network create"}, args: "[OPTIONS] NETWORK", about: "Create a network", build: buildNetworkCreate},
+		{paths: []string{"network disconnect"}, args: "[OPTIONS] NETWORK CONTAINER", about: "Disconnect a container from a network", build: buildNetworkDisconnect},
+		{paths: []string{"network exists"}, args: "NETWORK", about: "Tell by the exit code whether a network exists", build: buildNetworkExists},
+		{paths: []string{"network inspect"}, args: "[OPTIONS] " + manyNetworks, about: "Display detailed information on one or more networks", build: buildNetworkInspect},
+		{paths: []string{"network ls", "network list"}, args: "[OPTIONS]", about: "List networks", build: buildNetworkLs},
+		{paths: []string{"network prune"}, args: "[OPTIONS]", about: "Remove all unused networks", build: buildNetworkPrune},
+		{paths: []string{"network reload"}, args: "[OPTIONS] [CONTAINER...]", about: "Set up the networks of running containers again, after something else changed the firewall", build: buildNetworkReload},
+		{paths: []string{"network rm", "network remove"}, args: "[OPTIONS] " + manyNetworks, about: "Remove one or more networks", build: buildNetworkRm},
+		{paths: []string{"network update"}, args: "[OPTIONS] NETWORK", about: "Change the DNS servers of a network", build: buildNetworkUpdate},
 		{paths: twin("pause"), args: many, about: "Pause all processes within one or more containers", build: buildPause},
 		{paths: twin("port"), args: "CONTAINER [PRIVATE_PORT[/PROTO]]", about: "List port mappings or a specific mapping for the container", build: buildPort},
 		{paths: twin("rename"), args: "CONTAINER NEW_NAME", about: "Rename a container", build: buildRename},

@@ -1,13 +1,10 @@
 package parse
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
-
-	"ctr/libpod/config"
 )
 
 // HostGateway is the address in --add-host that stands for the host.
@@ -66,15 +63,4 @@ func invalidLabel(label string) bool {
 func validAddress(s string) bool {
 	a, err := netip.ParseAddr(s)
 	return err == nil && a.Zone() == ""
-}
-
-// Network reads a --network. "bridge", "default" and "private" are the default, "".
-func Network(s string) (string, error) {
-	switch s {
-	case "":
-		return "", errors.New("no name set for network")
-	case "bridge", "default", "private":
-		return "", nil
-	}
-	return s, config.Namespaces{Network: s}.Check()
 }

@@ -341,10 +341,6 @@ func TestNetwork(t *testing.T) {
 	check(t, DNSSearch, [][2]string{
 		{"example.org", "example.org"}, {".", "."}, {"a.b.", "a.b"}, {"1", "!1 is not a valid domain"}, {"a..b", "!a..b is not a valid domain"}, {"-a", "!-a is not a valid domain"},
 	})
-	check(t, Network, [][2]string{
-		{"host", "host"}, {"none", "none"}, {"bridge", ""}, {"container:x", "container:x"}, {"ns:/run/n", "ns:/run/n"}, {"pasta", "pasta"},
-		{"", "!no name set for network"}, {"foo", "!network foo not found"}, {"container:", "!invalid network mode: invalid container format container:<name|id>"},
-	})
 }
 
 func TestNamespaceModes(t *testing.T) {

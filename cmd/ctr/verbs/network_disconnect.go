@@ -1,0 +1,38 @@
+package verbs
+
+import (
+	"context"
+	"fmt"
+
+	"ctr/libpod"
+)
+
+func buildNetworkDisconnect(p *program) *command {
+	var force bool
+	return &command{
+		min: 2, max: 2,
+		flags: []flag{boolean(&force, "force,f", "Force the container to disconnect from a network")},
+		run: func(ctx context.Context, args []string) error {
+			runtime, err := libpod.Open()
+			if err != nil {
+				return err
+			}
+			n, err := networksOf(runtime).Lookup(args[0])
+			name := args[0]
+			switch {
+			case err == nil:
+				name = n.Name
+			case !force || !noNetwork(err):
+				return err
+			}
+			c, err := runtime.Lookup(args[1])
+			if err != nil {
+				return err
+			}
+			if name == "host" && c.Config().NS.Network == "host" {
+				return fmt.Errorf("container cannot be disconnected from host network or connected to host network")
+			}
+			return wire(c).Disconnect(ctx, name, force)
+		},
+	}
+}

@@ -1,0 +1,55 @@
+package verbs
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"ctr/libpod"
+)
+
+func buildNetworkUpdate(p *program) *command {
+	var add, drop []string
+	return &command{
+		min: 1, max: 1,
+		flags: []flag{
+			words(&add, "dns-add", "Add DNS servers to the network"),
+			words(&drop, "dns-drop", "Remove DNS servers from the network"),
+		},
+		run: func(_ context.Context, args []string) error {
+			added, err := addresses(add)
+			if err != nil {
+				return err
+			}
+			dropped, err := addresses(drop)
+			if err != nil {
+				return err
+			}
+			runtime, err := libpod.Open()
+			if err != nil {
+				return err
+			}
+			n, err := networksOf(runtime).Lookup(args[0])
+			if err != nil {
+				return err
+			}
+			for _, a := range dropped {
+				if !slices.Contains(n.DNS, a) {
+					return fmt.Errorf("network %s has no DNS server %s", n.Name, a)
+				}
+			}
+			n.DNS = slices.DeleteFunc(n.DNS, func(a netip.Addr) bool { return slices.Contains(dropped, a) })
+			for _, a := range added {
+				if !slices.Contains(n.DNS, a) {
+					n.DNS = append(n.DNS, a)
+				}
+			}
+			if err := networksOf(runtime).Replace(n); err != nil {
+				return err
+			}
+			fmt.Fprintln(p.Out, n.Name)
+			return nil
+		},
+	}
+}
