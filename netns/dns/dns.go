@@ -62,7 +62,7 @@ func Serve(container *os.File, c Config) (*Server, error) {
 		return nil, fmt.Errorf("keeping the container's network namespace: %w", err)
 	}
 	s := &Server{config: c, upstream: newUpstream(os.NewFile(uintptr(fd), container.Name()), c)}
-	if s.datagrams, s.streams, err = listen(container); err != nil {
+	if s.datagrams, s.streams, err = listen(container, redirect); err != nil {
 		s.upstream.close()
 		return nil, fmt.Errorf("starting the container's name server: %w", err)
 	}

@@ -24,8 +24,9 @@ const (
 	lastPort  = 65390
 )
 
-// listen opens the server's sockets in the container's namespace.
-func listen(container *os.File) (datagrams *net.UDPConn, streams *net.TCPListener, err error) {
+// listen opens the server's sockets in the container's namespace, beside port 53 if
+// redirect can put them in its place.
+func listen(container *os.File, redirect func(port uint16) error) (datagrams *net.UDPConn, streams *net.TCPListener, err error) {
 	err = netns.Do(container, func() error {
 		datagrams, streams, err = listenBeside()
 		if err != nil {

@@ -1,0 +1,375 @@
+package dns
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"ctr/netns/lease"
+)
+
+// hostConfig is a resolv.conf with these servers.
+func hostConfig(t testing.TB, servers ...string) string {
+	path := t.TempDir() + "/resolv.conf"
+	writeResolvConf(t, path, servers...)
+	return path
+}
+
+func never(_ *fake, _ []byte, _ func([]byte)) {}
+
+func TestFirstServerDead(t *testing.T) {
+	for _, network := range []string{"udp", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			ns := container(t)
+			dead := upstreamAt(t, "127.0.0.2", never)
+			upstreamAt(t, "127.0.0.3", nil)
+			start(t, ns, Config{HostConfig: hostConfig(t, "127.0.0.2", "127.0.0.3")})
+			for range 20 {
+				if got := records(ask(t, client(t, ns, network), question("example.org.", typeA))); got != "Success 127.0.0.3" {
+					t.Fatal(got)
+				}
+			}
+			if n := dead.asked.Load(); n > 10 {
+				t.Errorf("the dead server was asked %d times for 20 queries", n)
+			}
+		})
+	}
+}
+
+func TestRefusingServer(t *testing.T) {
+	ns := container(t)
+	upstreamAt(t, "127.0.0.4", func(_ *fake, query []byte, reply func([]byte)) {
+		a := parsed(query).reply(nil, refused)
+		reply(a.finish())
+	})
+	upstreamAt(t, "127.0.0.3", nil)
+	// nothing listens on the first
+	start(t, ns, Config{HostConfig: hostConfig(t, "127.0.0.2", "127.0.0.4", "127.0.0.3")})
+	if got := records(ask(t, client(t, ns, "udp"), question("example.org.", typeA))); got != "Success 127.0.0.3" {
+		t.Error(got)
+	}
+}
+
+func TestAllServersRefuse(t *testing.T) {
+	ns := container(t)
+	start(t, ns, Config{HostConfig: hostConfig(t, "127.0.0.2")})
+	for _, network := range []string{"udp", "tcp"} {
+		if got := records(ask(t, client(t, ns, network), question("example.org.", typeA))); got != "ServerFailure" {
+			t.Error(got)
+		}
+	}
+}
+
+// TestDenialOfSecondServer has the first server slow, but the one that knows.
+func TestDenialOfSecondServer(t *testing.T) {
+	ns := container(t)
+	denied := make(chan bool)
+	upstreamAt(t, "127.0.0.2", func(_ *fake, query []byte, reply func([]byte)) {
+		<-denied
+		reply(resolved(query, "10.50.0.1"))
+	})
+	upstreamAt(t, "127.0.0.3", func(_ *fake, query []byte, reply func([]byte)) {
+		a := parsed(query).reply(nil, 3)
+		reply(a.finish())
+		close(denied)
+	})
+	start(t, ns, Config{HostConfig: hostConfig(t, "127.0.0.2", "127.0.0.3")})
+	if got := records(ask(t, client(t, ns, "udp"), question("git.corp.example.", typeA))); got != "Success 10.50.0.1" {
+		t.Error(got)
+	}
+}
+
+func TestResolvConfChanges(t *testing.T) {
+	ns := container(t)
+	upstreamAt(t, "127.0.0.2", nil)
+	upstreamAt(t, "127.0.0.3", nil)
+	conf := hostConfig(t, "127.0.0.2")
+	start(t, ns, Config{HostConfig: conf})
+	conn := client(t, ns, "udp")
+	for i, server := range []string{"127.0.0.2", "127.0.0.3", "127.0.0.2", "127.0.0.1"} {
+		switch i {
+		case 0:
+		case 3:
+			upstreamAt(t, "127.0.0.1", nil)
+			if err := os.Remove(conf); err != nil {
+				t.Fatal(err)
+			}
+		default: // replaced, as the programs that manage it do
+			writeResolvConf(t, conf+".new", server)
+			if err := os.Rename(conf+".new", conf); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := records(ask(t, conn, question("example.org.", typeA))); got != "Success "+server {
+			t.Errorf("after change %d: %s", i, got)
+		}
+	}
+}
+
+func TestInternalLeaksNothing(t *testing.T) {
+	ns := container(t)
+	upstream := upstreamAt(t, "127.0.0.2", nil)
+	f := files{t.TempDir()}
+	f.write(t, "one", leased("10.1.0.2", "", "web"))
+	networks := []Attached{{NetworkID: "one", Name: "net1", DNS: true, Internal: true}, {NetworkID: "two", Name: "net2", DNS: true, Internal: true}}
+	start(t, ns, Config{Names: FromLeases(f, func() []Attached { return networks }), HostConfig: hostConfig(t, "127.0.0.2")})
+	for _, network := range []string{"udp", "tcp"} {
+		for _, name := range []string{"secret.example.", "secret.", "9.0.1.10.in-addr.arpa.", "secret.web.", "."} {
+			for _, kind := range []uint16{typeA, typeAAAA, typePTR, 16, 255, 65} {
+				if got := records(ask(t, client(t, ns, network), question(name, kind))); got != "ServerFailure" {
+					t.Errorf("%s: %s", name, got)
+				}
+			}
+		}
+	}
+	if n := upstream.asked.Load(); n != 0 {
+		t.Errorf("the host's server was asked %d times", n)
+	}
+	networks = nil // disconnected from all
+	if got := records(ask(t, client(t, ns, "udp"), question("secret.example.", typeA))); got != "ServerFailure" || upstream.asked.Load() != 0 {
+		t.Errorf("without a network: %s", got)
+	}
+	networks = []Attached{{NetworkID: "one", Internal: true}, {NetworkID: "three"}}
+	if got := records(ask(t, client(t, ns, "udp"), question("public.example.", typeA))); got != "Success 127.0.0.2" {
+		t.Errorf("with a network that is not internal: %s", got)
+	}
+}
+
+// TestChosenServers asks servers that are only in the container's view.
+func TestChosenServers(t *testing.T) {
+	for name, c := range map[string]struct {
+		config  Config
+		network Attached
+	}{
+		"--dns":         {config: Config{Servers: []netip.Addr{Address, netip.MustParseAddr("127.0.0.2")}}, network: Attached{Internal: true}},
+		"--dns, IPv6":   {config: Config{Servers: []netip.Addr{netip.MustParseAddr("::1")}}},
+		"the network's": {network: Attached{Servers: []netip.Addr{netip.MustParseAddr("127.0.0.2")}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ns := container(t)
+			outside := upstreamAt(t, "127.0.0.2", nil)
+			within(t, ns, func() {
+				for _, a := range []string{"127.0.0.2", "::1"} {
+					upstreamAt(t, a, func(_ *fake, query []byte, reply func([]byte)) { reply(resolved(query, "10.66.0.1")) })
+				}
+			})
+			c.config.Names = FromLeases(files{t.TempDir()}, func() []Attached { return []Attached{c.network} })
+			c.config.HostConfig = hostConfig(t, "127.0.0.2")
+			start(t, ns, c.config)
+			for _, network := range []string{"udp", "tcp"} {
+				if got := records(ask(t, client(t, ns, network), question("example.org.", typeA))); got != "Success 10.66.0.1" {
+					t.Errorf("%s: %s", network, got)
+				}
+			}
+			if outside.asked.Load() != 0 {
+				t.Error("the host's server was asked")
+			}
+		})
+	}
+}
+
+func TestNdots(t *testing.T) {
+	ns := container(t)
+	upstream := upstreamAt(t, "127.0.0.2", nil)
+	start(t, ns, Config{Ndots: true, HostConfig: hostConfig(t, "127.0.0.2")})
+	conn := client(t, ns, "udp")
+	for _, kind := range []uint16{typeA, typeAAAA} {
+		if got := records(ask(t, conn, question("intranet.", kind))); got != "Success" || upstream.asked.Load() != 0 {
+			t.Error(got)
+		}
+	}
+	if got := records(ask(t, conn, question("intranet.example.", typeA))); got != "Success 127.0.0.2" {
+		t.Error(got)
+	}
+}
+
+func TestForgedAnswers(t *testing.T) {
+	ns := container(t)
+	ids := map[uint16]bool{}
+	upstreamAt(t, "127.0.0.2", func(_ *fake, query []byte, reply func([]byte)) {
+		ids[binary.BigEndian.Uint16(query)] = true
+		forged := resolved(query, "10.66.0.1")
+		forged[1]++
+		reply(forged)
+		reply(query)
+		reply(nil)
+		reply(resolved(question("other.example.", typeA), "10.66.0.2"))
+		other := resolved(append(bytes.Clone(query[:2]), question("other.example.", typeA)[2:]...), "10.66.0.3")
+		reply(other)
+		reply(bytes.Replace(resolved(query, "10.1.0.1"), []byte("example"), []byte("exAMPle"), 1))
+	})
+	start(t, ns, Config{HostConfig: hostConfig(t, "127.0.0.2")})
+	conn := client(t, ns, "udp")
+	for range 20 {
+		m := ask(t, conn, question("www.example.org.", typeA))
+		if got := records(m); got != "Success 10.1.0.1" || m.Questions[0].Name.String() != "www.example.org." {
+			t.Error(got, m.Questions)
+		}
+	}
+	if len(ids) < 10 {
+		t.Errorf("numbers of queries: %v", ids)
+	}
+}
+
+// TestLargeAnswers passes what a client takes, and has it come back by TCP for more.
+func TestLargeAnswers(t *testing.T) {
+	ns := container(t)
+	var many []string
+	for i := range 400 {
+		many = append(many, fmt.Sprintf("10.0.%d.%d", i/250, i%250))
+	}
+	var asked []byte
+	upstreamAt(t, "127.0.0.2", func(_ *fake, query []byte, reply func([]byte)) {
+		asked = query[2:]
+		reply(resolved(query, many...))
+	})
+	start(t, ns, Config{HostConfig: hostConfig(t, "127.0.0.2")})
+	q := question("example.org.", typeA)
+	q[11] = 1 // one additional record: EDNS, up to 65535 bytes, with an option
+	q = append(q, 0, 0, typeOPT, 0xff, 0xff, 0, 0, 0x80, 0, 0, 4, 0xff, 0xfe, 0, 0)
+	if m := ask(t, client(t, ns, "udp"), q); !m.Truncated || len(m.Answers) != 0 {
+		t.Errorf("by UDP: %s", records(m))
+	}
+	if !bytes.Equal(asked, q[2:]) {
+		t.Errorf("the query %x was forwarded as %x", q[2:], asked)
+	}
+	if got := records(ask(t, client(t, ns, "tcp"), q)); got != "Success "+strings.Join(many, " ") {
+		t.Errorf("by TCP: %s", got)
+	}
+}
+
+func TestManyOfOneName(t *testing.T) {
+	ns := container(t)
+	f := files{t.TempDir()}
+	var all []lease.Lease
+	for i := range 300 {
+		all = append(all, leased(fmt.Sprintf("10.1.%d.%d", i/250, i%250), "", fmt.Sprintf("c%d", i), "all"))
+	}
+	f.write(t, "one", all...)
+	start(t, ns, Config{Names: FromLeases(f, func() []Attached { return []Attached{{NetworkID: "one", Name: "n", DNS: true}} })})
+	q := question("all.", typeA)
+	if b := askRaw(t, client(t, ns, "udp"), q); len(b) > 512 {
+		t.Errorf("%d bytes for a client that takes 512", len(b))
+	}
+	m := ask(t, client(t, ns, "udp"), q)
+	if !m.Truncated || len(m.Answers) == 0 {
+		t.Errorf("%d answers, truncated %v", len(m.Answers), m.Truncated)
+	}
+	if m := ask(t, client(t, ns, "tcp"), q); m.Truncated || len(m.Answers) != 300 {
+		t.Errorf("by TCP: %d answers, truncated %v", len(m.Answers), m.Truncated)
+	}
+	q[11] = 1
+	q = append(q, 0, 0, typeOPT, 0x04, 0xd0, 0, 0, 0, 0, 0, 0) // 1232
+	b := askRaw(t, client(t, ns, "udp"), q)
+	if len(b) > 1232 || len(b) < 1100 {
+		t.Errorf("%d bytes for a client that takes 1232", len(b))
+	}
+	if m := ask(t, client(t, ns, "udp"), q); len(m.Additionals) != 1 || m.Additionals[0].Header.Type != dnsmessage.TypeOPT {
+		t.Errorf("no EDNS in the answer to EDNS: %v", m.Additionals)
+	}
+}
+
+func TestTooManyQueries(t *testing.T) {
+	ns := container(t)
+	f := files{t.TempDir()}
+	f.write(t, "one", leased("10.1.0.2", "", "web"))
+	upstreamAt(t, "127.0.0.2", never)
+	s := start(t, ns, Config{Names: FromLeases(f, func() []Attached { return []Attached{{NetworkID: "one", DNS: true}} }), HostConfig: hostConfig(t, "127.0.0.2")})
+	conn := client(t, ns, "udp")
+	for range cap(s.upstream.slots) {
+		if !s.upstream.enter() {
+			t.Fatal("no room at the start")
+		}
+	}
+	if got := records(ask(t, conn, question("example.org.", typeA))); got != "ServerFailure" {
+		t.Error(got)
+	}
+	if got := records(ask(t, conn, question("web.", typeA))); got != "Success 10.1.0.2" {
+		t.Errorf("a container's name: %s", got)
+	}
+}
+
+func TestWithoutRules(t *testing.T) {
+	ns := container(t)
+	datagrams, streams, err := listen(ns, func(uint16) error { return errors.New("no nf_tables") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer datagrams.Close()
+	defer streams.Close()
+	if a, b := datagrams.LocalAddr().String(), streams.Addr().String(); a != "127.0.0.11:53" || b != a {
+		t.Errorf("listening on %s and %s", a, b)
+	}
+	if _, _, err := listen(ns, func(uint16) error { return errors.New("no nf_tables") }); err == nil || !strings.Contains(err.Error(), "no nf_tables") {
+		t.Errorf("with 53 in use: %v", err)
+	}
+}
+
+// TestSecondServer is for a namespace that outlives a container (ns:PATH).
+func TestSecondServer(t *testing.T) {
+	ns := container(t)
+	f := files{t.TempDir()}
+	f.write(t, "one", leased("10.1.0.2", "", "web"))
+	c := Config{Names: FromLeases(f, func() []Attached { return []Attached{{NetworkID: "one", DNS: true}} })}
+	var taken net.Listener
+	within(t, ns, func() { taken, _ = net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", firstPort)) })
+	defer taken.Close()
+	for range 3 {
+		s := start(t, ns, c)
+		if got := records(ask(t, client(t, ns, "udp"), question("web.", typeA))); got != "Success 10.1.0.2" {
+			t.Error(got)
+		}
+		if got := records(ask(t, client(t, ns, "tcp"), question("web.", typeA))); got != "Success 10.1.0.2" {
+			t.Error(got)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestClose ends a server that waits for upstream servers and for clients.
+func TestClose(t *testing.T) {
+	ns := container(t)
+	before := runtime.NumGoroutine()
+	s, err := Serve(ns, Config{HostConfig: hostConfig(t, "127.0.0.2"), Servers: []netip.Addr{netip.MustParseAddr("127.0.0.9")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrived := make(chan bool, 10)
+	within(t, ns, func() {
+		upstreamAt(t, "127.0.0.9", func(_ *fake, _ []byte, _ func([]byte)) { arrived <- true })
+	})
+	for _, network := range []string{"udp", "tcp"} {
+		c := client(t, ns, network)
+		if network == "tcp" {
+			err = writeStream(c, question("example.org.", typeA))
+		} else {
+			_, err = c.Write(question("example.org.", typeA))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-arrived
+	}
+	client(t, ns, "tcp")
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	const fake = 2
+	for runtime.NumGoroutine() > before+fake { // go test's limit ends this
+		time.Sleep(time.Millisecond)
+	}
+}
