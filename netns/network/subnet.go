@@ -32,7 +32,7 @@ func (n *Network) first(ipv6 bool) *Subnet {
 func (n *Network) Accepts(a netip.Addr) error {
 	chosen := false
 	for _, s := range n.Subnets {
-		if !s.Chosen || s.Subnet.Addr().Is6() != a.Is6() {
+		if n.Predefined() || !s.Chosen || s.Subnet.Addr().Is6() != a.Is6() {
 			continue
 		}
 		chosen = true
