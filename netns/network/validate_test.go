@@ -159,41 +159,6 @@ func TestSubnetsThatAreAccepted(t *testing.T) {
 	}
 }
 
-func TestParsePairsAsDocker(t *testing.T) {
-	list, err := Parse([]string{"10.1.0.0/16", "fd00::/64"}, []string{"10.1.5.0/24"}, []string{"fd00::7", "10.1.0.9"}, map[string]string{"a": "10.1.1.1", "b": "fd00::8"})
-	if err != nil || len(list) != 2 || list[0].Gateway.String() != "10.1.0.9" || list[1].Gateway.String() != "fd00::7" ||
-		list[0].Range.String() != "10.1.5.0/24" || list[0].Aux["a"].String() != "10.1.1.1" || list[1].Aux["b"].String() != "fd00::8" {
-		t.Errorf("%+v, %v", list, err)
-	}
-	one := []string{"10.1.1.0/24"}
-	two := []string{"10.1.1.0/24", "10.1.2.0/24"}
-	for _, c := range []struct {
-		subnets, ranges, gateways []string
-		aux                       map[string]string
-		words                     string
-	}{
-		{[]string{"foo"}, nil, nil, nil, "invalid subnet foo: invalid CIDR block notation"},
-		{[]string{"10.1.1.0/33"}, nil, nil, nil, "invalid subnet 10.1.1.0/33: invalid CIDR block notation"},
-		{[]string{"10.1.1.0"}, nil, nil, nil, "invalid CIDR block notation"},
-		{nil, nil, []string{"10.1.1.1"}, nil, "every ip-range or gateway must have a corresponding subnet"},
-		{nil, []string{"10.1.1.0/24"}, nil, nil, "every ip-range or gateway must have a corresponding subnet"},
-		{nil, nil, nil, map[string]string{"a": "10.1.1.1"}, "corresponding subnet"},
-		{one, nil, []string{"10.2.2.2"}, nil, "no matching subnet for gateway 10.2.2.2"},
-		{one, nil, []string{"foo"}, nil, "no matching subnet for gateway foo"},
-		{one, []string{"10.1.2.0/24"}, nil, nil, "no matching subnet for range 10.1.2.0/24"},
-		{one, []string{"10.1.0.0/16"}, nil, nil, "no matching subnet for range 10.1.0.0/16"},
-		{one, []string{"10.1"}, nil, nil, "invalid ip-range 10.1"},
-		{one, nil, nil, map[string]string{"a": "10.2.2.2"}, "no matching subnet for aux-address 10.2.2.2"},
-		{one, nil, nil, map[string]string{"a": "x"}, "no matching subnet for aux-address x"},
-		{two, nil, []string{"10.1.1.1", "10.1.1.2"}, nil, "cannot configure multiple gateways (10.1.1.2, 10.1.1.1) for the same subnet (10.1.1.0/24)"},
-		{two, []string{"10.1.1.0/25", "10.1.1.128/25"}, nil, nil, "cannot configure multiple ranges"},
-	} {
-		if got, err := Parse(c.subnets, c.ranges, c.gateways, c.aux); err == nil || !strings.Contains(err.Error(), c.words) {
-			t.Errorf("%+v: %+v, %v", c, got, err)
-		}
-	}
-}
-
 func TestDriversRoutesAndResolvers(t *testing.T) {
 	a, p := netip.MustParseAddr, netip.MustParsePrefix
 	s := Open(t.TempDir())
