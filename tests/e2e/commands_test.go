@@ -17,6 +17,9 @@ import (
 //	eventually REGEXP ctr ARGS…   runs ctr until its output matches, for at most ten seconds
 //	setout NAME ctr ARGS…  puts the trimmed output into an environment variable
 //	nothing                no container, no name, no run directory is left, and soon no trash
+//	within SECONDS REGEXP program ARGS…   is eventually, in that time
+//	outside WORDS…         has the world around the machine do something: tests/world
+//	quiet                  nothing of networks is left, once the helper has had its time
 //	terminal FILE ctr ARGS…       runs ctr on a terminal and does what FILE says (terminal_test.go)
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"ctr":        ctrCommand,
@@ -24,6 +27,9 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"eventually": eventuallyCommand,
 	"setout":     setoutCommand,
 	"nothing":    nothingCommand,
+	"within":     withinCommand,
+	"outside":    outsideCommand,
+	"quiet":      quietCommand,
 	"terminal":   terminalCommand,
 }
 

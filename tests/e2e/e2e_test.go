@@ -8,6 +8,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,6 +22,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"ctr/tests/world"
 )
 
 const (
@@ -38,19 +41,37 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "preparing the end-to-end tests:", err)
 		os.Exit(1)
 	}
-	code := runAs(dir, os.Getuid())
+	code := runAll(dir, os.Getuid())
 	if os.Getuid() == 0 {
 		uid, err := ordinaryUser()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "making an ordinary user:", err)
 			os.Exit(1)
 		}
-		if c := runAs(dir, uid); c != 0 {
+		if c := runAll(dir, uid); c != 0 {
 			code = c
 		}
 	}
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// runAll runs everything as uid: all that is not about networks in one process, then
+// each script about networks in one of its own, on a machine of its own.
+func runAll(dir string, uid int) int {
+	flag.Parse()
+	code := runAs(dir, uid, netRun{})
+	runs, err := networkRuns(dir, uid == 0, flag.Lookup("test.run").Value.String())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for _, r := range runs {
+		if c := runAs(dir, uid, r); c != 0 {
+			code = c
+		}
+	}
+	return code
 }
 
 // prepare copies the programs and the images to where every user can read them.
@@ -61,12 +82,17 @@ func prepare() (string, error) {
 	}
 	script := `set -eu
 chmod 755 "$1"
-mkdir -p "$1/bin" "$1/root/bin" "$1/root/etc" "$1/root/tmp"
+mkdir -p "$1/bin" "$1/root/bin" "$1/root/etc" "$1/root/tmp" "$1/root/www/cgi-bin"
 cp "$2/bin/ctr" "$2/bin/ctr-full" "$3" "$1/bin/"
 cp "$(command -v busybox)" "$1/root/bin/busybox"
 for applet in $("$1/root/bin/busybox" --list); do
 	[ "$applet" = busybox ] || ln -s busybox "$1/root/bin/$applet"
 done
+CGO_ENABLED=0 go build -C "$2" -ldflags '-s -w' -o "$1/bin/probe" ./tests/probe
+cp "$1/bin/probe" "$1/root/bin/probe"
+echo 'It works!' >"$1/root/www/index.html"
+printf '#!/bin/sh\nprintf "Content-Type: text/plain\\n\\n%%s\\n" "$REMOTE_ADDR"\n' >"$1/root/www/cgi-bin/who"
+chmod 755 "$1/root/www/cgi-bin/who"
 printf 'root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/sh\n' >"$1/root/etc/passwd"
 printf 'root:x:0:\ndaemon:x:1:\n' >"$1/root/etc/group"
 chmod 1777 "$1/root/tmp"
@@ -104,8 +130,9 @@ func ordinaryUser() (int, error) {
 	return strconv.Atoi(u.Uid)
 }
 
-// runAs runs this test program once more as uid and returns its exit code.
-func runAs(dir string, uid int) int {
+// runAs runs this test program once more as uid, as root does it on a machine made
+// for it, and returns its exit code.
+func runAs(dir string, uid int, net netRun) int {
 	work, err := os.MkdirTemp("", "ctr-e2e-work-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -115,15 +142,19 @@ func runAs(dir string, uid int) int {
 	os.Chown(work, uid, -1)
 	self, _ := os.Executable()
 	cmd := exec.Command(filepath.Join(dir, "bin", filepath.Base(self)), os.Args[1:]...)
+	label := ""
+	if net.script != "" {
+		cmd.Args, label = append(cmd.Args, "-test.run=^TestNetworks$"), ": "+net.name()
+	}
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), fixtures+"="+dir, "TMPDIR="+work, "HOME="+work, "CTR_E2E_UID="+strconv.Itoa(uid))
-	cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR=", "XDG_DATA_HOME=")
-	if uid != os.Getuid() {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR=", "XDG_DATA_HOME=", netScript+"="+net.script, "CTR_E2E_LINK="+net.link)
+	if pasta := os.Getenv(otherPasta); pasta != "" {
+		cmd.Env = append(cmd.Env, "PATH="+pasta+":"+os.Getenv("PATH"))
 	}
-	fmt.Printf("--- end to end as uid %d\n", uid)
-	if err := cmd.Run(); err != nil {
+	fmt.Printf("--- end to end as uid %d%s\n", uid, label)
+	if err := runOnMachine(cmd, uid, net.options); err != nil {
 		if cmd.ProcessState != nil {
 			return cmd.ProcessState.ExitCode()
 		}
@@ -133,15 +164,28 @@ func runAs(dir string, uid int) int {
 	return 0
 }
 
-// world is what all scripts of one run share: the image store, filled once.
-type world struct {
+// runOnMachine runs cmd as uid on a machine made for it, when this is root, else here.
+func runOnMachine(cmd *exec.Cmd, uid int, o world.Options) error {
+	if err := world.Possible(); err != nil {
+		return cmd.Run()
+	}
+	machine, err := world.New(o)
+	if err != nil {
+		return err
+	}
+	defer machine.Close()
+	return machine.Run(cmd, uid)
+}
+
+// surroundings is what all scripts of one run share: the image store, filled once.
+type surroundings struct {
 	fixtures, storageConf, path string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *surroundings {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{fixtures: os.Getenv(fixtures), storageConf: filepath.Join(dir, "storage.conf")}
+	w := &surroundings{fixtures: os.Getenv(fixtures), storageConf: filepath.Join(dir, "storage.conf")}
 	w.path = filepath.Join(w.fixtures, "bin") + ":" + os.Getenv("PATH")
 	conf := fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", dir+"/graph", dir+"/graphrun")
 	if err := os.WriteFile(w.storageConf, []byte(conf), 0o644); err != nil {
@@ -156,7 +200,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) env(dir string) []string {
+func (w *surroundings) env(dir string) []string {
 	run := filepath.Join(dir, "run")
 	os.MkdirAll(run, 0o700)
 	return []string{
@@ -166,9 +210,14 @@ func (w *world) env(dir string) []string {
 }
 
 func TestScripts(t *testing.T) {
+	if os.Getenv(netScript) != "" {
+		t.Skip("this process is for a script about networks")
+	}
 	w := newWorld(t)
+	scripts, _ := filepath.Glob(filepath.Join(w.fixtures, "testdata/*.txtar"))
+	scripts = slices.DeleteFunc(scripts, func(s string) bool { return strings.HasPrefix(filepath.Base(s), "net") })
 	testscript.Run(t, testscript.Params{
-		Dir:           filepath.Join(w.fixtures, "testdata"),
+		Files:         scripts,
 		Setup:         func(e *testscript.Env) error { return setup(w, e) },
 		Cmds:          commands,
 		Condition:     condition,
@@ -176,7 +225,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-func setup(w *world, e *testscript.Env) error {
+func setup(w *surroundings, e *testscript.Env) error {
 	for _, kv := range w.env(e.WorkDir) {
 		key, value, _ := strings.Cut(kv, "=")
 		e.Setenv(key, value)
@@ -217,19 +266,21 @@ func leftBehind(dir string) (found []string) {
 }
 
 // containerFiles lists what lies where the containers of a test have their files.
-// What belongs to no container may stay: the record of the user namespace, and which
-// notices were said.
+// What belongs to no container may stay: the record of the user namespace, which
+// notices were said, and the directory of the networks ([networkTraces]).
 func containerFiles(dir string) (found []string) {
 	for _, sub := range []string{"data/containers", "data/names", "data/trash", "run/ctr"} {
 		entries, _ := os.ReadDir(filepath.Join(dir, sub))
 		for _, e := range entries {
-			if !strings.HasPrefix(e.Name(), "userns.") && !strings.HasPrefix(e.Name(), "noticed-") {
+			if !strings.HasPrefix(e.Name(), "userns.") && !strings.HasPrefix(e.Name(), "noticed-") && e.Name() != "net" {
 				found = append(found, filepath.Join(sub, e.Name()))
 			}
 		}
 	}
 	return found
 }
+
+func owner(info os.FileInfo) uint32 { return info.Sys().(*syscall.Stat_t).Uid }
 
 func output(e *testscript.Env, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(e.Getenv("FIXTURES"), "bin/ctr"), args...)
@@ -245,12 +296,17 @@ func condition(cond string) (bool, error) {
 		return os.Getuid() == 0, nil
 	case "rootless":
 		return os.Getuid() != 0, nil
+	case "pasta", "slirp4netns":
+		return unusable(cond) == "", nil
 	case "tun":
 		f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 		if err == nil {
 			f.Close()
 		}
 		return err == nil, nil
+	}
+	if link, ok := strings.CutPrefix(cond, "link:"); ok {
+		return os.Getenv("CTR_E2E_LINK") == link, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }

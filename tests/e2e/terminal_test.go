@@ -66,7 +66,7 @@ func terminalCommand(ts *testscript.TestScript, neg bool, args []string) {
 // scriptEnv is the environment of the script's programs.
 func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"HOME", "PATH", "XDG_RUNTIME_DIR", "CTR_ROOT", "CTR_RUNROOT", "CONTAINERS_STORAGE_CONF", "TERM"} {
+	for _, name := range []string{"HOME", "PATH", "XDG_RUNTIME_DIR", "CTR_ROOT", "CTR_RUNROOT", "CONTAINERS_STORAGE_CONF", "TERM", linkEnv} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env

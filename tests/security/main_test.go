@@ -3,7 +3,9 @@
 // what protects against each.
 //
 // The attacks are made with the built programs, three times: as root, as an ordinary
-// user with subordinate ids, and as one without. testdata/probe.c is the attacker.
+// user with subordinate ids, and as one without. testdata/probe.c is the attacker, and
+// tests/probe where packets are its means; root runs each kind of user on a machine of
+// its own (tests/world).
 package security
 
 import (
@@ -14,8 +16,9 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
+
+	machines "ctr/tests/world"
 )
 
 // who is the kind of user that this process tests as, "" in the first one.
@@ -88,6 +91,11 @@ func buildProbe() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("compiling testdata/probe.c: %w: %s", err, out)
 	}
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", filepath.Join(dir, "netprobe"), "../probe")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building tests/probe: %w: %s", err, out)
+	}
 	return probe, nil
 }
 
@@ -121,7 +129,7 @@ func again(who string, uid int, probe string) (int, error) {
 	script := `set -eu
 mkdir "$1/bin" "$1/home"
 cp "$2" "$1/bin/security.test"
-cp ../../bin/ctr ../../bin/ctr-full "$3" "$(command -v busybox)" "$1/bin/"
+cp ../../bin/ctr ../../bin/ctr-full "$3" "$(dirname "$3")/netprobe" "$(command -v busybox)" "$1/bin/"
 chown -R "$4" "$1"`
 	if out, err := exec.Command("sh", "-c", script, "sh", dir, self, probe, strconv.Itoa(uid)).CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("%w: %s (make builds the programs)", err, out)
@@ -130,16 +138,26 @@ chown -R "$4" "$1"`
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = []string{whoEnv + "=" + who, "HOME=" + dir + "/home", "TMPDIR=" + dir, "PATH=" + os.Getenv("PATH")}
-	if uid != os.Getuid() {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
-	}
 	fmt.Printf("--- attacks as %s (uid %d)\n", who, uid)
-	err = cmd.Run()
+	err = runOnMachine(cmd, uid)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return max(exit.ExitCode(), 1), nil
 	}
 	return 0, err
+}
+
+// runOnMachine runs cmd as uid on a machine made for it, when this is root, else here.
+func runOnMachine(cmd *exec.Cmd, uid int) error {
+	if err := machines.Possible(); err != nil {
+		return cmd.Run()
+	}
+	machine, err := machines.New(machines.Options{})
+	if err != nil {
+		return err
+	}
+	defer machine.Close()
+	return machine.Run(cmd, uid)
 }
 
 // inner prepares the image and runs the tests; afterwards the programs must be what

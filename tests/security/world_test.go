@@ -108,14 +108,14 @@ func link(name, target string) tarEntry {
 
 func baseLayer(root string) ([]tarEntry, error) {
 	entries := []tarEntry{dir("bin"), dir("etc"), dir("tmp")}
-	for _, name := range []string{"busybox", "probe"} {
+	for _, name := range []string{"busybox", "probe", "netprobe"} {
 		b, err := os.ReadFile(filepath.Join(root, "bin", name))
 		if err != nil {
 			return nil, err
 		}
 		entries = append(entries, file("bin/"+name, string(b)))
 	}
-	for _, applet := range strings.Fields("sh cat chmod chown cp echo env false find grep head id kill ls mkdir mkfifo mknod mount ps pwd readlink rm sed seq sleep stat sync touch true tty unshare wc xargs") {
+	for _, applet := range strings.Fields("sh cat chmod chown cp echo env false find grep head id ip kill ls mkdir mkfifo mknod mount nc nslookup ping ps pwd readlink rm sed seq sleep stat sync timeout touch true tty unshare wc xargs") {
 		entries = append(entries, link("bin/"+applet, "busybox"))
 	}
 	return append(entries,
