@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -284,6 +285,44 @@ func TestPrune(t *testing.T) {
 	}
 	if err := Open(t.TempDir()).Prune(); err != nil {
 		t.Errorf("with nothing: %v", err)
+	}
+}
+
+func TestHoldKeepsOthersOut(t *testing.T) {
+	l := Open(t.TempDir())
+	n := testNetwork("10.9.0.0/24")
+	took := make(chan error)
+	err := l.Hold(n.ID, func(live []Lease) error {
+		if len(live) != 0 {
+			t.Errorf("live: %+v", live)
+		}
+		go func() {
+			_, err := l.Take(n, Lease{Container: "c1", Holder: process.This()})
+			took <- err
+		}()
+		for range 100 { // Take is waiting for the lock, or not there yet
+			if on, err := l.Of(n.ID); len(on) != 0 || err != nil {
+				t.Fatalf("taken meanwhile: %+v, %v", on, err)
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, <-took); err != nil {
+		t.Fatal(err)
+	}
+	take(t, l, n, Lease{Container: "void", Holder: dead(t)})
+	sentinel := errors.New("no")
+	err = l.Hold(n.ID, func(live []Lease) error {
+		if len(live) != 1 || live[0].Container != "c1" {
+			t.Errorf("live: %+v", live)
+		}
+		return sentinel
+	})
+	if !errors.Is(err, sentinel) {
+		t.Error(err)
+	}
+	if err := l.Hold("x", func([]Lease) error { return nil }); err == nil {
+		t.Error("a network without a proper ID was held")
 	}
 }
 

@@ -123,6 +123,26 @@ func void(l Lease) bool { return !l.Holder.Alive() }
 
 func dropVoid(leases []Lease) []Lease { return slices.DeleteFunc(leases, void) }
 
+// Hold calls f with the leases of a network that are not void, while nobody can take
+// or end one. A network that is removed inside f when there are none is not removed
+// under a starting container, if that looks the network up again after [Leases.Take].
+func (l *Leases) Hold(networkID string, f func(live []Lease) error) error {
+	if err := checkID(networkID); err != nil {
+		return err
+	}
+	unlock, err := l.lock(networkID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	leases, err := l.Of(networkID)
+	if err != nil {
+		return err
+	}
+	live := dropVoid(slices.Clone(leases))
+	return errors.Join(f(live), l.write(networkID, live))
+}
+
 // change replaces the leases of a network, if it has any, by what f makes of them.
 func (l *Leases) change(networkID string, f func([]Lease) []Lease) error {
 	if err := checkID(networkID); err != nil {
