@@ -6,39 +6,13 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 
 	"ctr/netns/network"
 	"ctr/pkg/process"
 )
-
-// TestMain lets the test program be one of many processes that take leases.
-func TestMain(m *testing.M) {
-	if run := os.Getenv("LEASE_TEST_RUN"); run != "" {
-		n := testNetwork("10.9.0.0/24")
-		for i := range 4 {
-			l, err := Open(run).Take(n, Lease{Container: fmt.Sprintf("c%d-%d", os.Getpid(), i), Holder: process.Of(os.Getppid())})
-			if err != nil {
-				fmt.Println(err)
-				os.Exit(1)
-			}
-			if i == 3 {
-				if err := Open(run).Release(n.ID, l.Container); err != nil {
-					fmt.Println(err)
-					os.Exit(1)
-				}
-				break
-			}
-			fmt.Println(l.IPv4, l.MAC)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
 
 // testNetwork is a bridge whose subnets were chosen by the user; the gateway is the first address.
 func testNetwork(subnets ...string) *network.Network {
@@ -363,154 +337,5 @@ func TestSmallAndGreatSubnets(t *testing.T) {
 	take(t, l, n, Lease{Container: "c1"})
 	if got := take(t, l, n, Lease{Container: "c2"}); got.IPv4 != addr("10.8.0.2") {
 		t.Errorf("from the second subnet: %+v", got)
-	}
-}
-
-func TestDamagedFilesAreNamed(t *testing.T) {
-	l := Open(t.TempDir())
-	n := testNetwork("10.9.0.0/24")
-	take(t, l, n, Lease{Container: "c1", Names: []string{"web"}})
-	text, err := os.ReadFile(l.File(n.ID))
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := strings.TrimPrefix(string(text), header+"\n")
-	for _, damaged := range []string{
-		"", "\x00\x00", "ctr leases 2\n" + line, header, header + "\n" + strings.TrimSuffix(line, "\n"), header + "\n\n", header + "\n" + strings.Repeat("\t", 8) + "\n",
-		strings.Replace(string(text), "10.9.0.2", "10.9.0.256", 1), strings.Replace(string(text), "\tweb", "\tweb\tx", 1),
-		strings.Replace(string(text), "\t0\t", "\t-1x\t", 1), "{}", string(text) + string(text),
-	} {
-		if damaged == header { // no line ends, no lease
-			continue
-		}
-		if err := os.WriteFile(l.File(n.ID), []byte(damaged), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err1 := l.Of(n.ID)
-		_, err2 := l.Take(n, Lease{Container: "c2", Holder: process.This()})
-		_, err3 := l.All()
-		for _, err := range []error{err1, err2, err3, l.Prune(), l.Release(n.ID, "c1")} {
-			if err == nil || !strings.Contains(err.Error(), l.File(n.ID)) {
-				t.Errorf("%q: error %v does not name the file", damaged, err)
-			}
-		}
-	}
-	// one damaged file does not hide the other
-	other := testNetwork("10.8.0.0/24")
-	other.ID = strings.Repeat("cd", 32)
-	take(t, l, other, Lease{Container: "c1"})
-	if all, err := l.All(); err == nil || len(all) != 1 {
-		t.Errorf("all: %v, %v", all, err)
-	}
-}
-
-func FuzzTable(f *testing.F) {
-	f.Add(string(encode([]Lease{{Container: "c", Names: []string{"a", "%", ""}, IPv4: addr("10.0.0.1"), MAC: "02:42:00:00:00:01"}})))
-	f.Add(header + "\nc\t-\t-\t-\t-\t1\t2\t3\t%zz %4 %\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		leases, err := decode([]byte(text))
-		if err != nil {
-			return
-		}
-		again, err := decode(encode(leases))
-		if err != nil || !reflect.DeepEqual(again, leases) {
-			t.Errorf("%q: %+v became %+v, %v", text, leases, again, err)
-		}
-	})
-}
-
-func TestManyProcessesNeverShareAnAddress(t *testing.T) {
-	run := t.TempDir()
-	var wait sync.WaitGroup
-	var mu sync.Mutex
-	owners := map[string]int{}
-	for range 50 {
-		wait.Go(func() {
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), "LEASE_TEST_RUN="+run)
-			out, err := cmd.CombinedOutput()
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				t.Errorf("%v: %s", err, out)
-			}
-			for line := range strings.Lines(string(out)) {
-				owners[line]++
-			}
-		})
-	}
-	wait.Wait()
-	if len(owners) != 150 {
-		t.Errorf("%d different addresses for 150 leases", len(owners))
-	}
-	for a, times := range owners {
-		if times != 1 {
-			t.Errorf("%d containers have %s", times, a)
-		}
-	}
-	on, err := Open(run).Of(testNetwork("10.9.0.0/24").ID)
-	if err != nil || len(on) != 150 {
-		t.Errorf("%d leases on disk, %v", len(on), err)
-	}
-}
-
-func TestLastLeaveAndFirstEntryAtOnce(t *testing.T) {
-	run := t.TempDir()
-	n := testNetwork("10.9.0.0/24")
-	var wait sync.WaitGroup
-	for i := range 8 {
-		wait.Go(func() {
-			l := Open(run)
-			for j := range 50 {
-				c := fmt.Sprintf("c%d-%d", i, j)
-				if _, err := l.Take(n, Lease{Container: c, Holder: process.This()}); err != nil {
-					t.Error(err)
-					return
-				}
-				on, err := l.Of(n.ID)
-				found := false
-				for _, other := range on {
-					found = found || other.Container == c
-				}
-				if err != nil || !found {
-					t.Errorf("%s lost its lease: %v, %v", c, on, err)
-				}
-				if err := l.Release(n.ID, c); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wait.Wait()
-	if left, _ := filepath.Glob(filepath.Join(run, "net", "*")); len(left) != 0 {
-		t.Errorf("left %v", left)
-	}
-}
-
-func BenchmarkTake(b *testing.B) {
-	for _, others := range []int{0, 10, 1000} {
-		b.Run(fmt.Sprint(others), func(b *testing.B) {
-			l := Open("/dev/shm/" + filepath.Base(b.TempDir()) + fmt.Sprint(os.Getpid()))
-			defer os.RemoveAll(filepath.Dir(l.Dir()))
-			n := testNetwork("10.9.0.0/16")
-			var leases []Lease
-			for i := range others {
-				leases = append(leases, Lease{
-					Container: fmt.Sprintf("%064x", i), Names: []string{fmt.Sprint("name", i), "012345678901"}, Endpoint: strings.Repeat("e", 64),
-					IPv4: addr(fmt.Sprintf("10.9.%d.%d", (i+2)>>8, (i+2)&255)), MAC: fmt.Sprintf("02:42:0a:09:%02x:%02x", (i+2)>>8, (i+2)&255), Holder: process.This(),
-				})
-			}
-			if err := os.MkdirAll(l.Dir(), 0o700); err != nil {
-				b.Fatal(err)
-			}
-			if err := l.write(n.ID, leases); err != nil {
-				b.Fatal(err)
-			}
-			for b.Loop() {
-				if _, err := l.Take(n, Lease{Container: "new", Names: []string{"new"}, Holder: process.This()}); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }
