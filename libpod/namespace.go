@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/libpod/state"
+	"ctr/netns/link"
 	"ctr/pkg/atomicfile"
 	"ctr/pkg/userns"
 )
@@ -93,8 +94,14 @@ func (r *Runtime) sharedNamespace() *os.File {
 	return openNamespace(p)
 }
 
-// anyNamespace looks for a container that still runs after the process on record ended.
+// anyNamespace looks for another process of the namespace after the one on record
+// ended: the network helper, which has the bridges, or a container that still runs.
 func (r *Runtime) anyNamespace() *os.File {
+	if l, err := link.Read(r.store.Run()); err == nil {
+		if ns := openNamespace(l.Process); ns != nil {
+			return ns
+		}
+	}
 	ids, err := r.store.RunningIDs()
 	if err != nil {
 		return nil

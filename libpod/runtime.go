@@ -237,5 +237,9 @@ func (c *Container) Rename(ctx context.Context, name string) error {
 		return kinded(err)
 	}
 	c.r.store.Log(monitor.ContainerEvent(c.cfg, "rename", map[string]string{"oldName": "/" + old}))
-	return nil
+	st, err := c.State()
+	if err != nil {
+		return err
+	}
+	return c.renamed(st)
 }

@@ -8,6 +8,7 @@ import (
 	"ctr/libpod"
 	"ctr/libpod/monitor"
 	"ctr/libpod/oci"
+	"ctr/netns/link"
 )
 
 func main() {
@@ -15,6 +16,8 @@ func main() {
 	switch os.Args[0] {
 	case monitor.Name:
 		verbs.Exit(monitor.Main())
+	case link.Name:
+		verbs.Exit(link.Main())
 	case libpod.CleanName:
 		verbs.Exit(libpod.CleanMain())
 	}

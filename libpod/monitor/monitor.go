@@ -79,6 +79,7 @@ func (m *Monitor) live(conn *Conn, req Request) int {
 	m.connections.Add(1)
 	go func() { defer m.connections.Done(); m.relay(first) }()
 	m.lock.Close()
+	go m.followLinks()
 	m.rest()
 	var exit state.Exit
 	for {
@@ -123,6 +124,15 @@ func (m *Monitor) start(conn *Conn) error {
 	}
 	p.started()
 	if err := m.root.connected(); err != nil {
+		run.kill()
+		p.close()
+		return err
+	}
+	m.mu.Lock()
+	m.record.Network = m.root.network()
+	err = m.store.WriteRecord(m.cfg.ID, m.record)
+	m.mu.Unlock()
+	if err != nil {
 		run.kill()
 		p.close()
 		return err

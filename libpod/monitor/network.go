@@ -4,197 +4,242 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 
-	rspec "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
+	"ctr/libpod/config"
+	"ctr/libpod/config/parse"
 	"ctr/libpod/state"
 	"ctr/netns"
+	"ctr/netns/bridge"
+	"ctr/netns/dns"
+	"ctr/netns/lease"
 	"ctr/netns/link"
+	"ctr/netns/network"
+	"ctr/netns/ports"
 )
 
-// network is the container's own network namespace and the helper that connects it.
-// The helper starts while the container is being created; the container's process
-// is executed when both are ready.
-type network struct {
-	ns   *os.File
-	link *link.Link
-	err  error
-	done chan struct{} // closed when link or err is set
+// wiring is the container's own network namespace and what connects it: places in
+// networks, or a user-mode link of its own. It is made while the container is being
+// created; the container's process is executed when both are ready. It serves every
+// restart.
+type wiring struct {
+	store *state.Store
+	ns    *os.File
+	done  chan struct{} // closed when the wiring is made or err is set
+	err   error
+	life  context.Context
+	end   context.CancelFunc
+
+	networks *network.Networks
+	leases   *lease.Leases
+	hub      *bridge.Hub
+	link     *link.Link // of its own
+	dns      *dns.Server
+	ports    *ports.Listeners
+	notices  []string
+
+	mu     sync.Mutex
+	places []*place
 }
 
-// connect starts the container's network, where the configuration wants one with a
-// helper; nil otherwise.
-func (m *Monitor) connect() (*network, error) {
-	mode, args, _ := strings.Cut(m.cfg.NS.Network, ":")
+// place is where the container is in one network.
+type place struct {
+	asked     config.Endpoint
+	network   *network.Network
+	lease     lease.Lease
+	iface     string
+	isDefault [2]bool // its gateway is the default route: of IPv4, of IPv6
+}
+
+// connect begins to wire the container, where its configuration wants that; nil otherwise.
+func (m *Monitor) connect() (*wiring, error) {
+	mode, _, _ := strings.Cut(m.cfg.NS.Network, ":")
+	var wire func(context.Context, *config.Container) error
+	w := &wiring{store: m.store, done: make(chan struct{})}
 	switch mode {
-	case "", "default", "bridge":
-		mode = ""
+	case "":
+		wire = w.join
 	case link.Pasta, link.Slirp4netns:
+		wire = w.own
 	default: // none, host, container:, ns:
 		return nil, nil
 	}
-	n := &network{done: make(chan struct{})}
 	var err error
-	if n.ns, err = netns.New(); err != nil {
+	if w.ns, err = netns.New(); err != nil {
 		return nil, err
 	}
-	o := link.Options{Helper: mode, RunDir: m.dir}
-	if args != "" {
-		o.Args = strings.Split(args, ",")
-	}
+	w.life, w.end = context.WithCancel(context.Background())
 	go func() {
-		defer close(n.done)
-		n.link, n.err = link.Connect(context.Background(), n.ns, o)
+		defer close(w.done)
+		w.err = wire(w.life, m.cfg)
 	}()
-	return n, nil
+	return w, nil
 }
 
-// end kills the helper. The kernel takes its time over a network device; nobody waits
-// for that: the helper is gone before the monitor is.
-func (n *network) end() {
-	<-n.done
-	if n.link != nil {
-		n.link.Kill()
+// own gives the container a user-mode link of its own.
+func (w *wiring) own(ctx context.Context, cfg *config.Container) (err error) {
+	helper, options, _ := strings.Cut(cfg.NS.Network, ":")
+	o := link.Options{Helper: helper, RunDir: w.store.RunDir(cfg.ID), Ports: published(cfg)}
+	if options != "" {
+		o.Args = strings.Split(options, ",")
 	}
-	n.ns.Close()
-}
-
-func (n *network) state() *state.Network {
-	select {
-	case <-n.done:
-	default:
-		return nil
-	}
-	if n.link == nil {
-		return nil
-	}
-	return &state.Network{Helper: n.link.Helper, Endpoints: []state.Endpoint{{
-		Network: n.link.Helper, Interface: link.Interface, MAC: n.link.MAC,
-		IPv4: netip.PrefixFrom(n.link.Address, n.link.Prefix.Bits()).String(), Gateway: n.link.Gateway.String(),
-	}}}
-}
-
-// connected waits for the network and fills the files that tell the container of it.
-// A default network that cannot be had leaves the container with loopback alone,
-// and a notice; one that was asked for is an error.
-func (r *root) connected() error {
-	var place *netns.Place
-	if r.net != nil {
-		<-r.net.done
-		if err := r.net.err; err != nil {
-			if r.cfg.NS.Network != "" {
-				return err
-			}
-			r.notices = append(r.notices, fmt.Sprintf("the container has no network: %v", err))
-		}
-		if l := r.net.link; l != nil {
-			place = l.Place()
-			if l.Note != "" {
-				r.notices = append(r.notices, l.Note)
-			}
+	if helper == link.Slirp4netns {
+		if w.ports, err = w.listen(cfg); err != nil {
+			return err
 		}
 	}
-	return r.writeNames(place)
-}
-
-// writeNames fills hosts and resolv.conf in place: they are mounted already.
-func (r *root) writeNames(place *netns.Place) error {
-	h := netns.HostsInput{
-		Hostname: r.hostname(), Domain: r.cfg.Domainname, Extra: r.cfg.DNS.ExtraHosts, HostNetwork: r.cfg.NS.Network == "host",
-	}
-	d := netns.ResolvInput{DNS: r.cfg.DNS}
-	if place != nil {
-		h.Addresses, h.HostGateway = []netip.Addr{place.Address}, place.HostGateway
-		d.Forwarders, d.IPv6 = place.DNS, place.Address6.IsValid()
-		if d.IPv6 {
-			h.Addresses = append(h.Addresses, place.Address6)
-		}
-	}
-	hosts, err := netns.Hosts(h)
-	if err != nil {
+	if w.link, err = link.Connect(ctx, w.ns, o); err != nil {
 		return err
 	}
-	resolv, err := netns.ResolvConf(d)
-	if err != nil {
-		return err
+	if w.link.Note != "" {
+		w.notices = append(w.notices, w.link.Note)
 	}
-	return errors.Join(r.fill("hosts", "/etc/hosts", hosts), r.fill("resolv.conf", "/etc/resolv.conf", resolv))
-}
-
-func (r *root) fill(name, destination string, content []byte) error {
-	if r.mounted(destination) {
-		return nil
-	}
-	if err := os.WriteFile(filepath.Join(r.dir, name), content, 0o644); err != nil {
-		return fmt.Errorf("writing the container's %s: %w", destination, err)
+	if w.ports != nil {
+		w.ports.Serve(inside{w.ns}, ports.Target{IPv4: w.link.Address, IPv6: w.link.Address6})
 	}
 	return nil
 }
 
-// namespaces says which namespaces the container shares and with whom.
-func (r *root) namespaces() (map[rspec.LinuxNamespaceType]string, error) {
-	ns := map[rspec.LinuxNamespaceType]string{}
-	for _, n := range []struct {
-		kind rspec.LinuxNamespaceType
-		proc string
-		mode string
-	}{
-		{rspec.NetworkNamespace, "net", r.cfg.NS.Network},
-		{rspec.IPCNamespace, "ipc", r.cfg.NS.IPC},
-		{rspec.PIDNamespace, "pid", r.cfg.NS.PID},
-		{rspec.UTSNamespace, "uts", r.cfg.NS.UTS},
-		{rspec.CgroupNamespace, "cgroup", r.cfg.NS.Cgroup},
-	} {
-		kind, arg, _ := strings.Cut(n.mode, ":")
-		switch kind {
-		case "host":
-			ns[n.kind] = "host"
-		case "ns":
-			ns[n.kind] = arg
-		case "container":
-			path, err := r.join(arg, n.proc)
-			if err != nil {
-				return nil, err
-			}
-			ns[n.kind] = path
+// inside makes sockets in a container's own namespace.
+type inside struct{ ns *os.File }
+
+func (i inside) Socket(domain, typ int, prepare func(fd int) error) (fd int, err error) {
+	err = netns.Do(i.ns, func() error {
+		if fd, err = unix.Socket(domain, typ|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+			return err
 		}
-	}
-	if r.net != nil {
-		ns[rspec.NetworkNamespace] = ownFile(r.net.ns)
-	}
-	return ns, nil
+		if prepare == nil {
+			return nil
+		}
+		if err := prepare(fd); err != nil {
+			unix.Close(fd)
+			return err
+		}
+		return nil
+	})
+	return fd, err
 }
 
-// join opens a namespace of another container that runs, so that it stays the same
-// one until the executor enters it.
-func (r *root) join(name, kind string) (string, error) {
-	if f := r.joined[kind]; f != nil {
-		return ownFile(f), nil
+// published are the ports that were asked for, those of -P included.
+func published(cfg *config.Container) []config.PortMapping {
+	if !cfg.PublishAll {
+		return cfg.Ports
 	}
-	id, err := r.store.Resolve(name)
-	if err != nil {
-		return "", err
-	}
-	record, err := r.store.ReadRecord(id)
-	if err != nil {
-		return "", err
-	}
-	if record != nil && record.Container.Alive() {
-		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", record.Container.Pid, kind))
-		if err == nil && record.Container.Alive() {
-			r.joined[kind] = f
-			if kind == "ipc" {
-				err = r.shareShm(record.Container.Pid)
-			}
-			return ownFile(f), err
-		}
-	}
-	return "", fmt.Errorf("cannot join the %s namespace of container %s: it is not running", kind, name)
+	return parse.PublishAll(cfg.Exposed, cfg.Ports)
 }
 
-// ownFile is a path by which a child of this process reaches an open file of it.
-func ownFile(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), rawFd(f)) }
+// listen binds the published ports on the host; nil when there are none.
+func (w *wiring) listen(cfg *config.Container) (*ports.Listeners, error) {
+	want := published(cfg)
+	if len(want) == 0 {
+		return nil, nil
+	}
+	return ports.Listen(want, w.ownerOf)
+}
+
+// ownerOf names the running container that has published the port p.
+func (w *wiring) ownerOf(p config.PortMapping) string {
+	ids, _ := w.store.RunningIDs()
+	for _, id := range ids {
+		r, err := w.store.ReadRecord(id)
+		if err != nil || r == nil || r.Network == nil || !r.Monitor.Alive() {
+			continue
+		}
+		for _, bound := range r.Network.Ports {
+			if bound.HostPort == p.HostPort && bound.Protocol == p.Protocol {
+				if cfg, err := w.store.Load(id); err == nil {
+					return cfg.Name
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// close gives everything back. The kernel takes its time over a network device;
+// nobody waits for that.
+func (w *wiring) close() {
+	<-w.done
+	w.end()
+	if w.ports != nil {
+		w.ports.Close()
+	}
+	if w.dns != nil {
+		w.dns.Close()
+	}
+	if w.link != nil {
+		w.link.Kill()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.places {
+		if err := w.release(p); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+	w.places = nil
+	w.ns.Close()
+	if w.hub != nil {
+		w.hub.Close()
+	}
+}
+
+func (w *wiring) release(p *place) error {
+	return errors.Join(w.leases.Release(p.network.ID, p.lease.Container), w.hub.Left(p.network))
+}
+
+// state is what is on record while the container runs.
+func (w *wiring) state() *state.Network {
+	select {
+	case <-w.done:
+	default:
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := &state.Network{}
+	if w.ports != nil {
+		s.Ports = w.ports.Bound()
+	}
+	if l := w.link; l != nil {
+		s.Helper = l.Helper
+		s.Endpoints = []state.Endpoint{{
+			Network: l.Helper, Interface: l.Interface, MAC: l.MAC,
+			IPv4: withLength(l.Address, l.Prefix), Gateway: l.Gateway.String(),
+		}}
+		if s.Ports == nil {
+			s.Ports = l.Ports
+		}
+	}
+	for _, p := range w.places {
+		s.Endpoints = append(s.Endpoints, p.state())
+	}
+	return s
+}
+
+func (p *place) state() state.Endpoint {
+	e := state.Endpoint{
+		Network: p.network.Name, NetworkID: p.network.ID, EndpointID: p.lease.Endpoint, Interface: p.iface, MAC: p.lease.MAC,
+		Names: slices.Clone(p.lease.Names), Priority: p.asked.Priority,
+	}
+	for _, s := range p.network.Subnets {
+		switch {
+		case s.Subnet.Contains(p.lease.IPv4):
+			e.IPv4 = withLength(p.lease.IPv4, s.Subnet)
+			if !p.network.Internal {
+				e.Gateway = s.Gateway.String()
+			}
+		case s.Subnet.Contains(p.lease.IPv6):
+			e.IPv6 = withLength(p.lease.IPv6, s.Subnet)
+			if !p.network.Internal {
+				e.Gateway6 = s.Gateway.String()
+			}
+		}
+	}
+	return e
+}

@@ -1,11 +1,13 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
@@ -28,20 +30,27 @@ import (
 // root is what a container runs on: its root file system, volumes, files that are
 // made for it, and network. It is made once and serves every restart.
 type root struct {
-	cfg     *config.Container // volumes replaced by the directories they are
-	dir     string            // the run directory
-	target  string            // where the root file system is mounted
-	layers  *storage.Rootfs
-	driver  string
-	user    spec.User
-	host    spec.Host
-	built   *rspec.Spec // of the present run
-	mounts  []rspec.Mount
-	net     *network
-	store   *state.Store
-	joined  map[string]*os.File // namespaces of other containers
-	aside   []string            // mount points in dir besides target
-	notices []string            // what this machine lacks and what follows
+	cfg    *config.Container // volumes replaced by the directories they are
+	dir    string            // the run directory
+	target string            // where the root file system is mounted
+	layers *storage.Rootfs
+	driver string
+	user   spec.User
+	host   spec.Host
+	built  *rspec.Spec // of the present run
+	mounts []rspec.Mount
+	wiring *wiring  // nil when the container has no network of its own
+	hosts  []byte   // what was written to /etc/hosts last
+	ownEnv []string // without that of links
+
+	// borrowed is the run directory of the container whose network this one shares,
+	// and with that /etc/hosts, /etc/resolv.conf and the host name; usually "".
+	borrowed string
+	lender   *config.Container
+	store    *state.Store
+	joined   map[string]*os.File // namespaces of other containers
+	aside    []string            // mount points in dir besides target
+	notices  []string            // what this machine lacks and what follows
 
 	rootless, fullIDs bool
 }
@@ -56,7 +65,7 @@ func (m *Monitor) prepare() (err error) {
 	r := &root{store: m.store, joined: map[string]*os.File{}, dir: m.dir, target: filepath.Join(m.dir, "rootfs"), rootless: userns.Inside()}
 	r.fullIDs = !r.rootless || !userns.SingleID()
 	m.root = r
-	if r.net, err = m.connect(); err != nil {
+	if r.wiring, err = m.connect(); err != nil {
 		return err
 	}
 	if err := r.mount(m.cfg, dir); err != nil {
@@ -68,6 +77,7 @@ func (m *Monitor) prepare() (err error) {
 	if r.cfg, err = r.resolveVolumes(m.cfg, volume.Open(m.store.Data())); err != nil {
 		return err
 	}
+	r.ownEnv = r.cfg.Env
 	if r.user, err = rootfs.ResolveUser(r.target, m.cfg.User, m.cfg.GroupAdd); err != nil {
 		return err
 	}
@@ -165,6 +175,9 @@ func (r *root) subpath(volume, path string, n int) (string, error) {
 // /etc/hosts and /etc/resolv.conf (the network fills those when it is there), and
 // the init program.
 func (r *root) makeFiles() error {
+	if err := r.borrow(); err != nil {
+		return err
+	}
 	for _, f := range []struct {
 		name, destination string
 		content           string
@@ -174,6 +187,10 @@ func (r *root) makeFiles() error {
 		{"resolv.conf", "/etc/resolv.conf", ""},
 	} {
 		if r.mounted(f.destination) {
+			continue
+		}
+		if r.borrowed != "" {
+			r.bind(filepath.Join(r.borrowed, f.name), f.destination, false)
 			continue
 		}
 		path := filepath.Join(r.dir, f.name)
@@ -190,6 +207,23 @@ func (r *root) makeFiles() error {
 		return fmt.Errorf("writing the container's init: %w", err)
 	}
 	r.bind(path, spec.InitPath, true)
+	return nil
+}
+
+// borrow finds the container whose network this one shares.
+func (r *root) borrow() error {
+	name, shares := strings.CutPrefix(r.cfg.NS.Network, "container:")
+	if !shares {
+		return nil
+	}
+	id, err := r.store.Resolve(name)
+	if err != nil {
+		return err
+	}
+	if r.lender, err = r.store.Load(id); err != nil {
+		return err
+	}
+	r.borrowed = r.store.RunDir(id)
 	return nil
 }
 
@@ -217,10 +251,7 @@ func (r *root) hostname() string {
 			return name
 		}
 	}
-	if r.cfg.Hostname != "" {
-		return r.cfg.Hostname
-	}
-	return r.cfg.ShortID()
+	return hostnameOf(cmp.Or(r.lender, r.cfg))
 }
 
 // spec is the container as the executor wants it.
@@ -228,6 +259,15 @@ func (r *root) spec() (_ *rspec.Spec, err error) {
 	joined, err := r.namespaces() // may add to the mounts
 	if err != nil {
 		return nil, err
+	}
+	if r.wiring != nil && len(r.cfg.Links) > 0 {
+		env, err := r.wiring.linkEnv(r.cfg)
+		if err != nil {
+			return nil, err
+		}
+		linked := *r.cfg
+		linked.Env = append(env, r.ownEnv...)
+		r.cfg = &linked
 	}
 	in := spec.Input{
 		Config: r.cfg, Rootfs: r.target, User: r.user, Mounts: r.mounts, Namespaces: joined,
@@ -260,8 +300,8 @@ func (r *root) execSpec(e *Exec) (*rspec.Process, error) {
 // close ends the network and takes the root file system down. Both would go with
 // this process; the files are removed before it ends.
 func (r *root) close() {
-	if r.net != nil {
-		r.net.end()
+	if r.wiring != nil {
+		r.wiring.close()
 	}
 	for _, target := range r.aside {
 		_ = unix.Unmount(target, unix.MNT_DETACH) // or its directory could not be removed
@@ -291,8 +331,8 @@ func (m *Monitor) remove() (trash string, err error) {
 }
 
 func (r *root) network() *state.Network {
-	if r.net == nil {
+	if r.wiring == nil {
 		return nil
 	}
-	return r.net.state()
+	return r.wiring.state()
 }

@@ -126,6 +126,8 @@ func (m *Monitor) simple(req Request) (r Reply, err error) {
 	case OpPids:
 		r.Pids, err = c.Pids()
 		return r, err
+	case OpConnect, OpDisconnect, OpReload:
+		return r, m.rewire(req)
 	}
 	return r, fmt.Errorf("the monitor does not know the request %q; it was started by another version of ctr", req.Op)
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ctr/libpod/config"
 	"ctr/libpod/state"
 )
 
@@ -65,6 +66,10 @@ const (
 	OpPause  Op = "pause"
 	OpResume Op = "resume"
 	OpPids   Op = "pids"
+
+	OpConnect    Op = "connect"    // to a further network
+	OpDisconnect Op = "disconnect" // from a network
+	OpReload     Op = "reload"     // of the networks' rules
 )
 
 // Request is the first frame of a connection.
@@ -76,6 +81,9 @@ type Request struct {
 	Stop   *Stop  `json:"stop,omitempty"`
 	Exec   *Exec  `json:"exec,omitempty"`
 	Next   bool   `json:"next,omitempty"` // wait: for the next exit, though the container may be restarted
+
+	Endpoint *config.Endpoint `json:"endpoint,omitempty"` // connect
+	Network  string           `json:"network,omitempty"`  // disconnect: its name
 }
 
 // Attach says which streams the client wants relayed.

@@ -230,6 +230,12 @@ func (s *Store) Rename(c *config.Container, name string) error {
 	return s.dropClaim(old, c.ID)
 }
 
+// Replace writes the configuration of container c anew, durably. The caller holds the
+// container's lock.
+func (s *Store) Replace(c *config.Container) error {
+	return writeJSON(s.configFile(c.ID), c, true)
+}
+
 // Discard ends the container's existence: its directory moves into the trash
 // under the returned path, its name is free. The caller holds the container's
 // lock, has checked that it does not run, and removes the path.

@@ -1,0 +1,144 @@
+package libpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"ctr/libpod/config"
+	"ctr/libpod/monitor"
+	"ctr/libpod/state"
+	"ctr/netns/lease"
+	"ctr/netns/network"
+)
+
+// Networks are the definitions of networks.
+func (r *Runtime) Networks() *network.Networks { return network.Open(r.store.Data()) }
+
+// Leases tell which running container has which address.
+func (r *Runtime) Leases() *lease.Leases { return lease.Open(r.store.Run()) }
+
+// LogNetwork records an event of network n with Docker's attributes and attrs.
+func (r *Runtime) LogNetwork(action string, n *network.Network, attrs map[string]string) {
+	r.store.Log(monitor.NetworkEvent(n, action, attrs))
+}
+
+// Connect wires the container to a further network, at once when it runs and for
+// all its later starts.
+func (c *Container) Connect(ctx context.Context, e config.Endpoint) error {
+	n, err := c.r.Networks().Lookup(e.Network)
+	if err != nil {
+		return err
+	}
+	if err := c.mayChangeNetworks(n); err != nil {
+		return err
+	}
+	e.Network = n.Name
+	return c.reconfigure(ctx, func(cfg *config.Container) error {
+		if slices.ContainsFunc(cfg.Networks, func(x config.Endpoint) bool { return x.Network == n.Name }) {
+			return fmt.Errorf("endpoint with name %s already exists in network %s", cfg.Name, n.Name)
+		}
+		if err := c.askIfRunning(ctx, monitor.Request{Op: monitor.OpConnect, Endpoint: &e}); err != nil {
+			return err
+		}
+		cfg.Networks = append(cfg.Networks, e)
+		return cfg.Validate()
+	})
+}
+
+// Disconnect takes the container off a network, by name. With force a container that does not
+// know of the network is no error.
+func (c *Container) Disconnect(ctx context.Context, name string, force bool) error {
+	n, err := c.r.Networks().Lookup(name)
+	if err == nil {
+		name = n.Name
+		err = c.mayChangeNetworks(n)
+	}
+	if err != nil && !force {
+		return err
+	}
+	return c.reconfigure(ctx, func(cfg *config.Container) error {
+		i := slices.IndexFunc(cfg.Networks, func(x config.Endpoint) bool { return x.Network == name })
+		if i < 0 {
+			if force {
+				return nil
+			}
+			return fmt.Errorf("container %s is not connected to network %s", cfg.ID, name)
+		}
+		err := c.askIfRunning(ctx, monitor.Request{Op: monitor.OpDisconnect, Network: name})
+		if err != nil && !force {
+			return err
+		}
+		cfg.Networks = slices.Delete(cfg.Networks, i, i+1)
+		return nil
+	})
+}
+
+// ReloadNetwork makes the rules of the running container's networks again, after
+// another program has flushed them.
+func (c *Container) ReloadNetwork(ctx context.Context) error {
+	_, err := c.ask(ctx, monitor.Request{Op: monitor.OpReload})
+	return err
+}
+
+func (c *Container) mayChangeNetworks(n *network.Network) error {
+	switch {
+	case n.Driver == network.Host || c.cfg.NS.Network == network.Host:
+		return errors.New("cannot disconnect container from host network - container was created in host network mode, or connect it to that: cannot attach a running container to the host network")
+	case n.Driver == network.Null || c.cfg.NS.Network == "none":
+		return errors.New("cannot connect container to multiple networks with one of the networks in private (none) mode")
+	case c.cfg.NS.Network != "":
+		return fmt.Errorf("container sharing network namespace with another container or host cannot be connected to any other network (its network mode is %s)", c.cfg.NS.Network)
+	}
+	return nil
+}
+
+// reconfigure changes the container's configuration on disk under its lock.
+func (c *Container) reconfigure(ctx context.Context, change func(*config.Container) error) error {
+	lock, err := c.r.store.Lock(ctx, c.cfg.ID)
+	if err != nil {
+		return kinded(err)
+	}
+	defer lock.Close()
+	cfg, err := c.r.store.Load(c.cfg.ID)
+	if err != nil {
+		return kinded(err)
+	}
+	if err := change(cfg); err != nil {
+		return err
+	}
+	if err := c.r.store.Replace(cfg); err != nil {
+		return err
+	}
+	c.cfg = cfg
+	return nil
+}
+
+func (c *Container) askIfRunning(ctx context.Context, req monitor.Request) error {
+	st, err := c.State()
+	if err != nil || !st.Active() {
+		return err
+	}
+	_, err = c.ask(ctx, req)
+	if KindOf(err) == ErrNotRunning {
+		return nil // it ended meanwhile
+	}
+	return err
+}
+
+// renamed tells the networks of a running container its new name.
+func (c *Container) renamed(st state.State) error {
+	if st.Network == nil {
+		return nil
+	}
+	var errs []error
+	for _, e := range st.Network.Endpoints {
+		if e.NetworkID == "" || len(e.Names) == 0 {
+			continue
+		}
+		names := append([]string{c.cfg.Name}, e.Names[1:]...)
+		errs = append(errs, c.r.Leases().SetNames(e.NetworkID, c.cfg.ID, names))
+	}
+	return errors.Join(errs...)
+}
