@@ -64,9 +64,6 @@ func (o *networkOptions) settle() error {
 		if a.UserDefined() != userDefined {
 			return errors.New("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
 		}
-		if a.Mode != "" && len(o.attachments) > 1 {
-			return fmt.Errorf("conflicting options: network mode %s and another network", a.Mode)
-		}
 		if err := settleAttachment(a); err != nil {
 			return err
 		}
@@ -75,7 +72,7 @@ func (o *networkOptions) settle() error {
 		}
 	}
 	if main.Mode != "" {
-		return o.settleMode(*main)
+		return o.settleMode()
 	}
 	for _, a := range o.attachments {
 		o.endpoints = append(o.endpoints, a.Endpoint)
@@ -128,9 +125,12 @@ func settleAttachment(a *parse.Attachment) error {
 }
 
 // settleMode is for a container without networks of ours: it has no addresses to choose.
-func (o *networkOptions) settleMode(a parse.Attachment) error {
+func (o *networkOptions) settleMode() error {
+	a := o.attachments[0]
 	e := a.Endpoint
 	switch {
+	case len(o.attachments) > 1:
+		return fmt.Errorf("conflicting options: network mode %s and another network", a.Mode)
 	case e.IPv4 != "" || e.IPv6 != "":
 		return fmt.Errorf("invalid config for network %s: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only", a.Mode)
 	case e.MAC != "":

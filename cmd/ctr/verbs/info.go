@@ -20,6 +20,7 @@ type systemInfo struct {
 	ContainersStopped int
 	Images            int
 	Driver            string
+	Plugins           plugins
 	LoggingDriver     string
 	CgroupDriver      string
 	CgroupVersion     string
@@ -43,6 +44,32 @@ type runtimeInfo struct {
 	Path string `json:"path"`
 }
 
+// plugins are the drivers that there are, all built in.
+type plugins struct {
+	Volume        []string
+	Network       []string
+	Authorization []string
+	Log           []string
+}
+
+// networkLink connects the bridges of an ordinary user to the host.
+type networkLink struct {
+	Name        string            // in use, or would be used; "" as root, which needs none
+	InUse       bool              // by containers that run now
+	Note        string            `json:",omitempty"` // why it is not a better one
+	Unavailable map[string]string `json:",omitempty"` // the links that cannot be used, and why
+}
+
+func (l networkLink) String() string {
+	switch {
+	case l.Name == "":
+		return "none needed"
+	case l.InUse:
+		return l.Name + " (in use)"
+	}
+	return l.Name
+}
+
 // ctrInfo is what Docker has no field for.
 type ctrInfo struct {
 	Rootless       bool
@@ -50,7 +77,7 @@ type ctrInfo struct {
 	RunDirectory   string
 	SubordinateIDs string
 	MountProgram   string `json:",omitempty"`
-	NetworkHelpers map[string]string
+	NetworkLink    networkLink
 	FullProgram    string
 }
 
@@ -61,7 +88,8 @@ func printInfo(w io.Writer, info systemInfo) error {
 	line(" Containers: %d\n  Running: %d\n  Paused: %d\n  Stopped: %d", info.Containers, info.ContainersRunning, info.ContainersPaused, info.ContainersStopped)
 	line(" Images: %d\n Server Version: %s\n Storage Driver: %s\n Logging Driver: %s", info.Images, info.ServerVersion, info.Driver, info.LoggingDriver)
 	line(" Cgroup Driver: %s\n Cgroup Version: %s", info.CgroupDriver, info.CgroupVersion)
-	line(" Plugins:\n  Volume: local\n  Network: host none pasta slirp4netns builtin\n  Log: json-file k8s-file none passthrough journald")
+	line(" Plugins:\n  Volume: %s\n  Network: %s\n  Log: %s",
+		strings.Join(info.Plugins.Volume, " "), strings.Join(info.Plugins.Network, " "), strings.Join(info.Plugins.Log, " "))
 	line(" Runtimes: %s\n Default Runtime: %s", strings.Join(sortedKeys(info.Runtimes), " "), info.DefaultRuntime)
 	line(" Security Options:")
 	for _, option := range info.SecurityOptions {
@@ -74,7 +102,11 @@ func printInfo(w io.Writer, info systemInfo) error {
 	if info.Ctr.MountProgram != "" {
 		line(" Mount Program: %s", info.Ctr.MountProgram)
 	}
-	line(" Network Helpers: %s\n Full Program: %s", strings.Join(sortedKeys(info.Ctr.NetworkHelpers), " "), info.Ctr.FullProgram)
+	line(" Network Link: %s", info.Ctr.NetworkLink)
+	for _, name := range sortedKeys(info.Ctr.NetworkLink.Unavailable) {
+		line("  %s: %s", name, info.Ctr.NetworkLink.Unavailable[name])
+	}
+	line(" Full Program: %s", info.Ctr.FullProgram)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -14,6 +14,7 @@ import (
 
 	"ctr/libpod"
 	"ctr/libpod/state"
+	"ctr/netns/link"
 	"ctr/pkg/paths"
 	"ctr/pkg/userns"
 	"ctr/pkg/version"
@@ -23,6 +24,10 @@ import (
 // gatherInfo asks the machine and the stores. It changes nothing.
 func gatherInfo() (systemInfo, error) {
 	info := systemInfo{
+		Plugins: plugins{
+			Volume: []string{"local"}, Network: []string{"bridge", "host", "ipvlan", "macvlan", "null", "pasta", "slirp4netns"},
+			Log: []string{"json-file", "k8s-file", "none", "passthrough", "journald"},
+		},
 		LoggingDriver: "json-file", DefaultRuntime: "builtin", OSType: "linux", NCPU: runtime.NumCPU(),
 		ServerVersion: version.Version, KernelVersion: kernelRelease(), OperatingSystem: operatingSystem(),
 		SecurityOptions: []string{"name=seccomp,profile=builtin"}, Runtimes: map[string]runtimeInfo{"builtin": {}},
@@ -48,14 +53,9 @@ func gatherInfo() (systemInfo, error) {
 	}
 	info.describeIDs()
 	info.describeCgroups()
-	info.Ctr.NetworkHelpers = map[string]string{}
-	for _, name := range []string{"pasta", "slirp4netns"} {
-		if path, err := exec.LookPath(name); err == nil {
-			info.Ctr.NetworkHelpers[name] = path
-		}
-	}
+	info.describeLink()
 	if path, err := paths.Full(); err == nil {
-		info.Ctr.FullProgram, info.Ctr.NetworkHelpers["builtin"] = path, path
+		info.Ctr.FullProgram = path
 	} else {
 		info.Warnings = append(info.Warnings, err.Error())
 	}
@@ -125,6 +125,29 @@ func count(ranges []userns.Range) int {
 		n += r.Size
 	}
 	return n
+}
+
+// describeLink says which link the bridges use, or would use.
+func (info *systemInfo) describeLink() {
+	l := &info.Ctr.NetworkLink
+	if !info.Ctr.Rootless {
+		return
+	}
+	l.Unavailable = map[string]string{}
+	for name, why := range link.Available() {
+		if why != "" {
+			l.Unavailable[name] = why
+		}
+	}
+	if helper, err := link.Read(info.Ctr.RunDirectory); err == nil && helper.Process.Alive() {
+		l.Name, l.Note, l.InUse = helper.Link, helper.Note, true
+		return
+	}
+	var err error
+	if l.Name, l.Note, err = link.Chosen(); err != nil {
+		l.Name = "unavailable"
+		info.Warnings = append(info.Warnings, err.Error())
+	}
 }
 
 // describeCgroups says which hierarchy there is and whether we may make groups in it.

@@ -33,7 +33,7 @@ func buildInspect(p *program) *command {
 		flags: []flag{
 			formatShort(&o.format),
 			boolean(&o.size, "size,s", "Display total file sizes if the type is container"),
-			text(&o.kind, "type", "Only inspect objects of the given type (container, image)"),
+			text(&o.kind, "type", "Only inspect objects of the given type (container, image, network)"),
 		},
 		run: func(_ context.Context, args []string) error {
 			find, err := o.finder()
@@ -80,9 +80,9 @@ func buildInspectImage(p *program) *command {
 // finder looks among the objects that --type names, or all.
 func (o inspectOptions) finder() (finder, error) {
 	switch o.kind {
-	case "container", "image", "":
+	case "container", "image", "network", "":
 	default:
-		return nil, fmt.Errorf("unknown type: %q: must be one of %q, %q", o.kind, "container", "image")
+		return nil, fmt.Errorf("unknown type: %q: must be one of %q, %q, %q", o.kind, "container", "image", "network")
 	}
 	runtime, err := libpod.Open()
 	if err != nil {
@@ -92,15 +92,17 @@ func (o inspectOptions) finder() (finder, error) {
 	if err != nil {
 		return nil, err
 	}
-	containers, images := containerFinder(runtime, store, o.size), imageFinder(store, "")
+	containers, images, networks := containerFinder(runtime, store, o.size), imageFinder(store, ""), networkFinder(runtime)
 	switch o.kind {
 	case "container":
 		return containers, nil
 	case "image":
 		return images, nil
+	case "network":
+		return networks, nil
 	}
 	return func(name string) (any, error) {
-		for _, find := range []finder{containers, images} {
+		for _, find := range []finder{containers, images, networks} {
 			v, err := find(name)
 			if !errors.Is(err, errNone) {
 				return v, err

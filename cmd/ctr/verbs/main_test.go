@@ -112,7 +112,7 @@ func TestUsageErrors(t *testing.T) {
 		"stop -t 1 a":                           {1, "", "Error: No such container: a\n"},
 		"exec a true":                           {1, "", "Error: No such container: a\n"},
 		"inspect x":                             {1, "[]\n", "Error: No such object: x\n"},
-		"inspect --type foo x":                  {1, "", "Error: unknown type: \"foo\": must be one of \"container\", \"image\"\n"},
+		"inspect --type foo x":                  {1, "", "Error: unknown type: \"foo\": must be one of \"container\", \"image\", \"network\"\n"},
 		"image inspect x":                       {1, "[]\n", "Error: No such image: x:latest\n"},
 		"start -a a b":                          {1, "", "Error: you cannot start and attach multiple containers at once\n"},
 		"pull x":                                {1, "", "*ctr-full is not installed beside*"},

@@ -13,7 +13,7 @@ import (
 
 // users are the leases of a network that running containers hold, by container ID.
 func users(runtime *libpod.Runtime, n *network.Network) ([]lease.Lease, error) {
-	all, err := leasesOf(runtime).Of(n.ID)
+	all, err := runtime.Leases().Of(n.ID)
 	if err != nil {
 		return nil, err
 	}

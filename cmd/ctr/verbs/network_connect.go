@@ -47,7 +47,7 @@ func connect(ctx context.Context, runtime *libpod.Runtime, e config.Endpoint, ne
 	if err != nil {
 		return err
 	}
-	n, err := networksOf(runtime).Lookup(networkName)
+	n, err := runtime.Networks().Lookup(networkName)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func connect(ctx context.Context, runtime *libpod.Runtime, e config.Endpoint, ne
 	if err := checkAddresses(runtime, e); err != nil {
 		return err
 	}
-	return wire(c).Connect(ctx, e)
+	return c.Connect(ctx, e)
 }
 
 // checkAddresses compares the addresses that were asked for with the network's
@@ -73,7 +73,7 @@ func checkAddresses(runtime *libpod.Runtime, e config.Endpoint) error {
 	if e.IPv4 == "" && e.IPv6 == "" {
 		return nil
 	}
-	n, err := networksOf(runtime).Lookup(e.Network)
+	n, err := runtime.Networks().Lookup(e.Network)
 	if noNetwork(err) {
 		return nil
 	}

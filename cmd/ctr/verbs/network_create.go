@@ -69,16 +69,16 @@ func (p *program) createNetwork(o networkCreateOptions) error {
 		return err
 	}
 	if o.ignore {
-		if existing, err := networksOf(runtime).Lookup(n.Name); err == nil && existing.Name == n.Name {
+		if existing, err := runtime.Networks().Lookup(n.Name); err == nil && existing.Name == n.Name {
 			fmt.Fprintln(p.Out, existing.ID)
 			return nil
 		}
 	}
-	created, err := networksOf(runtime).Create(n)
+	created, err := runtime.Networks().Create(n)
 	if err != nil {
 		return err
 	}
-	logNetwork(runtime, "create", created, nil)
+	runtime.LogNetwork("create", created, nil)
 	fmt.Fprintln(p.Out, created.ID)
 	return nil
 }

@@ -17,7 +17,7 @@ func buildNetworkDisconnect(p *program) *command {
 			if err != nil {
 				return err
 			}
-			n, err := networksOf(runtime).Lookup(args[0])
+			n, err := runtime.Networks().Lookup(args[0])
 			name := args[0]
 			switch {
 			case err == nil:
@@ -32,7 +32,7 @@ func buildNetworkDisconnect(p *program) *command {
 			if name == "host" && c.Config().NS.Network == "host" {
 				return fmt.Errorf("container cannot be disconnected from host network or connected to host network")
 			}
-			return wire(c).Disconnect(ctx, name, force)
+			return c.Disconnect(ctx, name, force)
 		},
 	}
 }

@@ -14,7 +14,7 @@ func buildNetworkExists(*program) *command {
 			if err != nil {
 				return err
 			}
-			_, err = networksOf(runtime).Lookup(args[0])
+			_, err = runtime.Networks().Lookup(args[0])
 			if noNetwork(err) {
 				return statusError(codeFailure)
 			}

@@ -3,6 +3,7 @@ package verbs
 import (
 	"context"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"ctr/libpod"
@@ -27,7 +28,7 @@ func buildNetworkInspect(p *program) *command {
 
 func networkFinder(runtime *libpod.Runtime) finder {
 	return func(name string) (any, error) {
-		n, err := networksOf(runtime).Lookup(name)
+		n, err := runtime.Networks().Lookup(name)
 		if noNetwork(err) {
 			return nil, &noneError{err}
 		}
@@ -87,7 +88,7 @@ func describeNetworkOf(runtime *libpod.Runtime, n *network.Network) (*networkDes
 		Name: n.Name, ID: n.ID, Created: n.Created, Scope: "local", Driver: driverOf(n), EnableIPv4: !n.NoIPv4, EnableIPv6: n.IPv6,
 		IPAM:     describeIPAM(n),
 		Internal: n.Internal, Attachable: n.Attachable, ConfigFrom: configSource{n.ConfigFrom}, ConfigOnly: n.ConfigOnly,
-		Containers: map[string]networkUser{}, Options: orNone(n.Options), Labels: orNone(n.Labels),
+		Containers: map[string]networkUser{}, Options: describeOptions(n), Labels: orNone(n.Labels),
 	}
 	live, err := users(runtime, n)
 	if err != nil {
@@ -141,6 +142,22 @@ func describeIPAM(n *network.Network) ipamDescription {
 		d.Config = append(d.Config, subnet)
 	}
 	return d
+}
+
+// describeOptions are the options as given; the default network, which nobody gave
+// any, has those that scripts look for.
+func describeOptions(n *network.Network) map[string]string {
+	if n.Name != network.DefaultName {
+		return orNone(n.Options)
+	}
+	const prefix = "com.docker.network.bridge."
+	return map[string]string{
+		prefix + "default_bridge":       "true",
+		prefix + "enable_icc":           strconv.FormatBool(n.ICC()),
+		prefix + "enable_ip_masquerade": strconv.FormatBool(n.Masquerade()),
+		prefix + "host_binding_ipv4":    first(n.HostBinding(), netip.IPv4Unspecified()).String(),
+		prefix + "name":                 n.BridgeName(),
+	}
 }
 
 // within is an address with the length of its subnet, or "".

@@ -98,7 +98,7 @@ func (p *program) listNetworks(o networkLsOptions) error {
 	if err != nil {
 		return err
 	}
-	all, unreadable := networksOf(runtime).List()
+	all, unreadable := runtime.Networks().List()
 	var rows []networkRow
 	for _, n := range all {
 		fits, err := wanted.fits(runtime, n)

@@ -11,6 +11,7 @@ import (
 	"ctr/libpod"
 	"ctr/libpod/logs"
 	"ctr/libpod/state"
+	"ctr/netns/lease"
 )
 
 func buildNetworkPrune(p *program) *command {
@@ -50,23 +51,24 @@ func (p *program) pruneNetworks(wanted filters, force bool) error {
 	if err != nil {
 		return err
 	}
-	all, unreadable := networksOf(runtime).List()
+	all, unreadable := runtime.Networks().List()
 	errs := []error{unreadable}
 	var deleted []string
 	for _, n := range all {
-		if n.Predefined() || !wanted.labels(n.Labels) || !until.IsZero() && n.Created.After(until) {
+		if n.Predefined() || n.ConfigOnly || !wanted.labels(n.Labels) || !until.IsZero() && n.Created.After(until) {
 			continue
 		}
-		live, err := users(runtime, n)
-		if err == nil && len(live) == 0 {
-			err = discardNetwork(runtime, n)
-		}
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case len(live) == 0:
-			deleted = append(deleted, n.Name)
-		}
+		err := runtime.Leases().Hold(n.ID, func(live []lease.Lease) error {
+			if len(live) > 0 {
+				return nil
+			}
+			err := discardNetwork(runtime, n)
+			if err == nil {
+				deleted = append(deleted, n.Name)
+			}
+			return err
+		})
+		errs = append(errs, err)
 	}
 	runtime.Log(state.Event{Type: "network", Action: "prune", Attributes: map[string]string{"reclaimed": "0"}})
 	if len(deleted) > 0 {

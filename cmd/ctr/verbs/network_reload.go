@@ -35,7 +35,7 @@ func buildNetworkReload(p *program) *command {
 				if err != nil {
 					return "", err
 				}
-				return c.ID(), wire(c).ReloadNetwork(ctx)
+				return c.ID(), c.ReloadNetwork(ctx)
 			})
 			return errors.Join(err, unreadable)
 		},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ctr/libpod"
+	"ctr/netns/lease"
 	"ctr/netns/network"
 )
 
@@ -39,33 +40,36 @@ func buildNetworkRm(p *program) *command {
 }
 
 func removeNetwork(runtime *libpod.Runtime, name string) error {
-	n, err := networksOf(runtime).Lookup(name)
+	n, err := runtime.Networks().Lookup(name)
 	if err != nil {
 		return err
 	}
 	if n.Predefined() {
 		return fmt.Errorf("%s is a pre-defined network and cannot be removed", n.Name)
 	}
-	live, err := users(runtime, n)
-	if err != nil {
-		return err
-	}
-	if len(live) > 0 {
-		var endpoints []string
-		for _, l := range live {
-			endpoints = append(endpoints, fmt.Sprintf("name:%q id:%q", holderName(runtime, l), shortEndpoint(l.Endpoint)))
+	return runtime.Leases().Hold(n.ID, func(live []lease.Lease) error {
+		if len(live) > 0 {
+			return inUseError(runtime, n, live)
 		}
-		return fmt.Errorf("error while removing network: network %s has active endpoints (%s)", n.Name, strings.Join(endpoints, ", "))
-	}
-	return discardNetwork(runtime, n)
+		return discardNetwork(runtime, n)
+	})
 }
 
-// discardNetwork removes a network that nobody uses.
+// inUseError names the containers that a network cannot be taken from.
+func inUseError(runtime *libpod.Runtime, n *network.Network, live []lease.Lease) error {
+	var endpoints []string
+	for _, l := range live {
+		endpoints = append(endpoints, fmt.Sprintf("name:%q id:%q", holderName(runtime, l), shortEndpoint(l.Endpoint)))
+	}
+	return fmt.Errorf("error while removing network: network %s has active endpoints (%s)", n.Name, strings.Join(endpoints, ", "))
+}
+
+// discardNetwork removes a network that nobody uses; its leases are held.
 func discardNetwork(runtime *libpod.Runtime, n *network.Network) error {
-	if err := networksOf(runtime).Remove(n); err != nil {
+	if err := runtime.Networks().Remove(n); err != nil {
 		return err
 	}
-	logNetwork(runtime, "destroy", n, nil)
+	runtime.LogNetwork("destroy", n, nil)
 	return nil
 }
 

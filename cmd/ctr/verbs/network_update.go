@@ -30,7 +30,7 @@ func buildNetworkUpdate(p *program) *command {
 			if err != nil {
 				return err
 			}
-			n, err := networksOf(runtime).Lookup(args[0])
+			n, err := runtime.Networks().Lookup(args[0])
 			if err != nil {
 				return err
 			}
@@ -45,7 +45,7 @@ func buildNetworkUpdate(p *program) *command {
 					n.DNS = append(n.DNS, a)
 				}
 			}
-			if err := networksOf(runtime).Replace(n); err != nil {
+			if err := runtime.Networks().Replace(n); err != nil {
 				return err
 			}
 			fmt.Fprintln(p.Out, n.Name)

@@ -213,7 +213,7 @@ func networkNamed(engine *libpod.Runtime, words []string) []string {
 	for _, word := range words {
 		names = append(names, word)
 		if strings.Trim(word, "0123456789abcdef") == "" {
-			if n, err := networksOf(engine).Lookup(word); err == nil {
+			if n, err := engine.Networks().Lookup(word); err == nil {
 				names = append(names, n.Name)
 			}
 		}
