@@ -4,7 +4,7 @@
 // medians, and stops at the first command that ends with another exit code than it
 // should: a failing command is fast.
 //
-//	bench [-runs N] [-only REGEXP] [-many N]
+//	bench [-runs N] [-only REGEXP] [-many N] [-seconds S] [-links LIST]
 package main
 
 import (
@@ -83,6 +83,7 @@ type bench struct {
 	row         *regexp.Regexp
 	ctr, podman *engine
 	bwrap       string
+	echo        string // an address of the machine where a server says hello
 	rows        [][]string
 }
 
@@ -115,10 +116,15 @@ func imageTar(dir string) string {
 	if err != nil {
 		fatal("%v; install busybox-static", err)
 	}
-	script := `set -e; r=$1/rootfs; mkdir -p $r/bin $r/tmp $r/proc $r/etc; cp "$2" $r/bin/busybox
-for a in sh true cat ls sleep echo; do ln -sf busybox $r/bin/$a; done
+	script := `set -e; r=$1/rootfs; mkdir -p $r/bin $r/tmp $r/proc $r/etc; cp "$2" $r/bin/busybox; cp "$3" $r/bin/netprobe
+chmod 1777 $r/tmp
+for a in sh true cat grep ls sleep echo; do ln -sf busybox $r/bin/$a; done
+if i=$(command -v iperf3); then
+	cp "$i" $r/bin/iperf3
+	for l in $(ldd "$i" | grep -o '/[^ ]*'); do mkdir -p $r$(dirname $l); cp -L $l $r$l; done
+fi
 tar -C $r --owner=0 --group=0 -cf $1/image.tar .`
-	if out, err := exec.Command("sh", "-c", script, "sh", dir, busybox).CombinedOutput(); err != nil {
+	if out, err := exec.Command("sh", "-c", script, "sh", dir, busybox, self("netprobe")).CombinedOutput(); err != nil {
 		fatal("making the image: %v: %s", err, out)
 	}
 	return filepath.Join(dir, "image.tar")
@@ -140,6 +146,7 @@ func (b *bench) all() {
 	b.detached()
 	b.storming()
 	b.crowd()
+	b.networks()
 }
 
 func (b *bench) wants(name string) bool { return b.row.MatchString(name) }

@@ -10,6 +10,7 @@
 //	probe ask tcp|udp ADDRESS [TEXT]  sends TEXT, prints the answer; exit code 1 without one in three seconds
 //	probe ask -from SOURCE …          from this address of the machine
 //	probe talk ADDRESS SECONDS        an echo's client: fails when a line of its one connection is lost
+//	probe lookup NAME…                prints "NAME ADDRESS" as this container's resolver has it
 //	probe names SERVER SECONDS PREFIX N   queries PREFIX0 … in turns: prints answers per second, fails when one is missing
 //	probe connects ADDRESS SECONDS    prints connections per second to an address that answers and closes
 //	probe …                           hostile packets: packets.go
@@ -17,6 +18,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"errors"
 	"flag"
@@ -37,7 +39,7 @@ func main() {
 		os.Exit(2)
 	}
 	verbs := map[string]func(args []string) error{
-		"who": who, "echo": echo, "ask": ask, "talk": talk, "receive": receive, "scan": scan, "junk": junk, "names": names, "connects": connects,
+		"who": who, "echo": echo, "ask": ask, "talk": talk, "receive": receive, "scan": scan, "junk": junk, "lookup": lookup, "names": names, "connects": connects,
 	}
 	for name, f := range hostile {
 		verbs[name] = f
@@ -210,6 +212,21 @@ func junk(args []string) error {
 		}
 	}
 	fmt.Println(len(held), "connections")
+	return nil
+}
+
+func lookup(args []string) error {
+	for _, name := range args {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", name)
+		cancel()
+		if err != nil {
+			return err
+		}
+		for _, a := range addresses {
+			fmt.Println(name, a)
+		}
+	}
 	return nil
 }
 

@@ -10,108 +10,26 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	machines "ctr/tests/world"
 )
 
 // eachLink runs f with every link that this user has: as root there is none.
-func eachLink(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	if os.Getenv(machines.DirEnv) == "" {
-		t.Skip("needs a machine made for it: run the tests as root")
-	}
-	links := []string{"builtin", "slirp4netns", "pasta"}
-	if here.who == asRoot {
-		links = []string{"root"}
-	} else if here.who == asSingle {
-		links = links[:1]
-	}
-	for _, link := range links {
-		t.Run(link, func(t *testing.T) {
-			switch link {
-			case "slirp4netns", "pasta":
-				out, err := exec.Command(link, "--version").Output()
-				if err != nil {
-					t.Skip(link + " is not installed")
-				}
-				if link == "pasta" && !regexp.MustCompile(`git202[4-9]|git20[3-9]|202[4-9]_`).Match(out) {
-					t.Skip("this pasta is from before 2024")
-				}
-			}
-			before := here.env
-			here.env = append(slices.Clip(before), "CTR_NETWORK_LINK="+link)
-			if link == "root" {
-				here.env = before
-			}
-			t.Cleanup(func() {
-				here.env = before
-				eventually(t, "the helper ends with the last container", func() bool {
-					out, _ := exec.Command("pgrep", "-u", fmt.Sprint(os.Getuid()), "-f", "(^|/)ctr-net").Output()
-					return len(out) == 0
-				})
-			})
-			f(t)
-		})
-	}
-}
 
 // connected is a container on a network, in the background; it goes with the test.
-func connected(t *testing.T, args ...string) string {
-	t.Helper()
-	id := strings.TrimSpace(must(t, ctr(append([]string{"run", "-d"}, args...)...)))
-	t.Cleanup(func() {
-		if r := ctr("rm", "-fv", id); r.code != 0 {
-			t.Error("removing the container: ", r)
-		}
-	})
-	return id
-}
 
 // newNetwork makes a network that goes with the test.
-func newNetwork(t *testing.T, name string, flags ...string) string {
-	t.Helper()
-	must(t, ctr(append(append([]string{"network", "create"}, flags...), name)...))
-	t.Cleanup(func() {
-		if r := ctr("network", "rm", name); r.code != 0 {
-			t.Error("removing the network: ", r)
-		}
-	})
-	return name
-}
 
 // addressOf is a container's address on a network.
-func addressOf(t *testing.T, id, network string) string {
-	t.Helper()
-	a := strings.TrimSpace(must(t, ctr("inspect", "-f", "{{(index .NetworkSettings.Networks \""+network+"\").IPAddress}}", id)))
-	if net.ParseIP(a) == nil {
-		t.Fatalf("the address of %.12s on %s is %q", id, network, a)
-	}
-	return a
-}
-
-func gatewayOf(t *testing.T, network string) string {
-	t.Helper()
-	return strings.TrimSpace(must(t, ctr("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", network)))
-}
 
 // receiver is a container that logs whatever reaches its port 79.
-func receiver(t *testing.T, args ...string) string {
-	t.Helper()
-	id := connected(t, append(args, base, "netprobe", "receive", "79")...)
-	eventually(t, "the receiver is ready", func() bool { return strings.Contains(ctr("logs", id).out, "ready") })
-	return id
-}
 
 // attack runs a probe in a container; what it prints is the test's to judge.
-func attack(id string, words ...string) result {
-	return ctr(append([]string{"exec", id, "netprobe"}, words...)...)
-}
 
 // pause is how long something that must not arrive has for it.
-func pause() { time.Sleep(500 * time.Millisecond) }
 
 // hostServices listen on the machine and count who comes.
+
 type hostServices struct {
 	mu   sync.Mutex
 	came []string
@@ -130,6 +48,7 @@ func (h *hostServices) note(s string) {
 }
 
 // listen opens TCP and UDP on address.
+
 func (h *hostServices) listen(t *testing.T, address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
@@ -166,7 +85,9 @@ func (h *hostServices) listen(t *testing.T, address string) {
 }
 
 // The host's loopback is not reachable from a container: not by any address that
+
 // means it, nor by a frame in which one is written.
+
 func TestNetworkHostLoopback(t *testing.T) {
 	eachLink(t, func(t *testing.T) {
 		var host hostServices
@@ -207,7 +128,9 @@ func TestNetworkHostLoopback(t *testing.T) {
 }
 
 // Nothing of ours listens where a container can reach it: no port on the gateways, in
+
 // other containers, nor any name in the abstract space.
+
 func TestNetworkNothingListens(t *testing.T) {
 	eachLink(t, func(t *testing.T) {
 		one := newNetwork(t, "ls-one")
@@ -237,79 +160,17 @@ func TestNetworkNothingListens(t *testing.T) {
 }
 
 // A neighbour's packets stay the neighbour's, whatever one says by ARP or as the
+
 // source of a frame, with Docker's default capabilities.
-func TestNetworkSpoofedARP(t *testing.T) {
-	eachLink(t, func(t *testing.T) {
-		one := newNetwork(t, "arp-one")
-		for _, network := range []string{"bridge", one} {
-			peer := connected(t, "--network", network, base, "netprobe", "who", "79")
-			talker := connected(t, "--network", network, base, "sleep", "1000")
-			attacker := connected(t, "--network", network, base, "sleep", "1000")
-			peerAddress, gateway := addressOf(t, peer, network), gatewayOf(t, network)
-			peerMAC := strings.TrimSpace(must(t, ctr("inspect", "-f", "{{(index .NetworkSettings.Networks \""+network+"\").MacAddress}}", peer)))
-			for _, words := range [][]string{{"arp-claim", peerAddress, "2"}, {"arp-claim", gateway, "2"}, {"mac-claim", peerMAC, "2"}, {"sniff", "2"}} {
-				done := make(chan result)
-				go func() { done <- attack(attacker, words...) }()
-				talk(t, talker, network, peerAddress+":79")
-				r := <-done
-				if r.code != 0 || strings.Contains(r.out, "captured") {
-					t.Errorf("%s %v: %v", network, words, r)
-				}
-			}
-		}
-	})
-}
 
 // talk speaks with a neighbour and with the world for two seconds; all must answer.
-func talk(t *testing.T, id, network, peer string) {
-	t.Helper()
-	var failed int
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
-		for _, r := range []result{attack(id, "ask", "udp", peer, "x"), attack(id, "ask", "tcp", peer), attack(id, "ask", "udp", machines.Web+":7", "x")} {
-			if r.code != 0 {
-				failed++
-				t.Errorf("on %s, under attack: %v", network, r)
-			}
-		}
-		if failed > 3 {
-			return
-		}
-	}
-}
 
 // A packet whose source is another's address does not leave the container's wire.
-func TestNetworkSpoofedSource(t *testing.T) {
-	eachLink(t, func(t *testing.T) {
-		one := newNetwork(t, "src-one")
-		target := receiver(t, "--network", one)
-		friend := connected(t, "--network", one, base, "sleep", "1000")
-		attacker := connected(t, "--network", one, base, "sleep", "1000")
-		to, friendAddress := addressOf(t, target, one), addressOf(t, friend, one)
-		must(t, attack(attacker, "ask", "udp", machines.Web+":7", "x"))
-		for _, source := range []string{friendAddress, gatewayOf(t, one), to, "192.0.2.1", machines.Machine, "127.0.0.1", "255.255.255.255"} {
-			attack(attacker, "forge", "udp", source, to+":79", "forged") // the kernel may refuse by itself
-			must(t, attack(attacker, "inject", "ff:ff:ff:ff:ff:ff", "udp", source, to+":79", "forged"))
-			attack(attacker, "forge", "udp", source, machines.Web+":4999", "forged")
-			must(t, attack(attacker, "inject", "gateway", "udp", source, machines.Web+":4999", "forged"))
-			must(t, attack(attacker, "inject", "gateway", "icmp", source, machines.Web+":0"))
-		}
-		pause()
-		if log := ctr("logs", target).out; strings.Contains(log, "forged") {
-			t.Error("a forged source was believed:\n", log)
-		}
-		seen, err := machines.Ask("seen")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(seen, ":4999 ") || strings.Contains(seen, "icmp "+machines.Web) {
-			t.Error("a forged packet left the machine:\n", seen)
-		}
-		must(t, attack(friend, "ask", "udp", machines.Web+":7", "x"))
-	})
-}
 
 // Networks are apart for whoever writes frames himself, too, and internal ones have
+
 // no way out.
+
 func TestNetworkOthersOutOfReach(t *testing.T) {
 	eachLink(t, func(t *testing.T) {
 		one, two, inner := newNetwork(t, "far-one"), newNetwork(t, "far-two"), newNetwork(t, "far-inner", "--internal")
@@ -362,8 +223,11 @@ func TestNetworkOthersOutOfReach(t *testing.T) {
 }
 
 // A port published on 127.0.0.1 is for this machine's own programs (CVE-2025-54388),
+
 // and a port that is not published is not for a neighbour of the machine who knows the
+
 // container's address.
+
 func TestNetworkLoopbackPorts(t *testing.T) {
 	eachLink(t, func(t *testing.T) {
 		one := newNetwork(t, "pub-one")
@@ -424,126 +288,17 @@ func TestNetworkLoopbackPorts(t *testing.T) {
 }
 
 // IPv6 is off where the network has none (CVE-2024-32473); where it has, neighbours
+
 // cannot become routers or each other.
-func TestNetworkIPv6Neighbours(t *testing.T) {
-	eachLink(t, func(t *testing.T) {
-		four := newNetwork(t, "nd-four")
-		six := newNetwork(t, "nd-six", "--ipv6", "--subnet", "fd00:92::/64", "--gateway", "fd00:92::1")
-		plain := connected(t, "--network", four, base, "sleep", "1000")
-		rogue := connected(t, "--network", four, base, "sleep", "1000")
-		must(t, attack(rogue, "advertise"))
-		if out := must(t, ctr("exec", plain, "ip", "-6", "addr")); strings.Contains(out, "inet6") {
-			t.Error("IPv6 is on: ", out)
-		}
-		peer := connected(t, "--network", six, "--ip6", "fd00:92::10", base, "netprobe", "who", "79")
-		talker := connected(t, "--network", six, base, "sleep", "1000")
-		attacker := connected(t, "--network", six, base, "sleep", "1000")
-		must(t, attack(talker, "ask", "udp", "[fd00:92::10]:79", "x"))
-		must(t, attack(attacker, "advertise"))
-		pause()
-		for _, id := range []string{talker, peer} {
-			out := must(t, ctr("exec", id, "sh", "-c", "ip -6 addr; ip -6 route"))
-			if strings.Contains(out, "bad") || strings.Count(out, "default") > 1 {
-				t.Error("a router advertisement of a neighbour was believed:\n", out)
-			}
-		}
-		for _, claimed := range []string{"fd00:92::10", "fd00:92::1"} {
-			done := make(chan result)
-			go func() { done <- attack(attacker, "neighbour", claimed, "2") }()
-			for range 8 {
-				if r := attack(talker, "ask", "udp", "[fd00:92::10]:79", "x"); r.code != 0 {
-					t.Error("under attack: ", r)
-				}
-				attack(talker, "ask", "udp", "["+machines.Web6+"]:7", "x")
-			}
-			if r := <-done; r.code != 0 || strings.Contains(r.out, "captured") {
-				t.Errorf("claiming %s: %v", claimed, r)
-			}
-		}
-	})
-}
 
 // CAP_NET_ADMIN is power over a container's own interfaces, not over who its
+
 // neighbours are.
-func TestNetworkAdminStaysHome(t *testing.T) {
-	eachLink(t, func(t *testing.T) {
-		one := newNetwork(t, "adm-one")
-		target := receiver(t, "--network", one)
-		peer := connected(t, "--network", one, base, "netprobe", "who", "79")
-		talker := connected(t, "--network", one, base, "sleep", "1000")
-		to, peerAddress := addressOf(t, target, one), addressOf(t, peer, one)
-		peerMAC := strings.TrimSpace(must(t, ctr("inspect", "-f", "{{(index .NetworkSettings.Networks \""+one+"\").MacAddress}}", peer)))
-		for name, script := range map[string]string{
-			"address": "ip addr add " + peerAddress + "/16 dev eth0 && ip addr del $(ip -o -4 addr show eth0 | sed -n '1s/.*inet \\([^ ]*\\).*/\\1/p') dev eth0",
-			"mac":     "ip link set eth0 down; ip link set eth0 address " + peerMAC + "; ip link set eth0 up",
-			"both":    "ip link set eth0 down; ip link set eth0 address " + peerMAC + "; ip addr add " + peerAddress + "/16 dev eth0; ip link set eth0 up",
-			"promisc": "ip link set eth0 promisc on",
-			"forward": "ip link add link eth0 name eth0.5 type vlan id 5; ip link set eth0.5 up; true",
-		} {
-			attacker := connected(t, "--network", one, "--cap-add", "NET_ADMIN", base, "sleep", "1000")
-			ctr("exec", attacker, "sh", "-c", script)
-			done := make(chan result)
-			go func() { done <- attack(attacker, "arp-claim", peerAddress, "2") }()
-			for range 6 {
-				if r := attack(talker, "ask", "udp", peerAddress+":79", "x"); r.code != 0 {
-					t.Errorf("%s: under attack: %v", name, r)
-				}
-			}
-			if r := <-done; strings.Contains(r.out, "captured") {
-				t.Errorf("%s: %v", name, r)
-			}
-			if name == "address" || name == "both" {
-				ctr("exec", attacker, "timeout", "1", "netprobe", "ask", "udp", to+":79", "as-another-"+name)
-			}
-		}
-		pause()
-		if log := ctr("logs", target).out; strings.Contains(log, "as-another") {
-			t.Error("another's address was taken:\n", log)
-		}
-	})
-}
 
 // The name server in a container is its monitor's: nonsense and idle connections
+
 // neither end it nor silence it, and nobody else can ask it.
-func TestNetworkNameServer(t *testing.T) {
-	eachLink(t, func(t *testing.T) {
-		one := newNetwork(t, "ns-one")
-		id := connected(t, "--name", "nsvictim", "--network", one, base, "sleep", "1000")
-		other := connected(t, "--network", one, base, "sleep", "1000")
-		monitor := monitorOf(t, id)
-		must(t, attack(id, "junk", "127.0.0.11:53", "600"))
-		if r := ctr("exec", id, "timeout", "10", "nslookup", "-type=a", "nsvictim"); r.code != 0 {
-			t.Error("after nonsense: ", r)
-		}
-		if monitorOf(t, id) != monitor {
-			t.Error("the monitor is another")
-		}
-		address := addressOf(t, id, one)
-		mac := strings.TrimSpace(must(t, ctr("inspect", "-f", "{{(index .NetworkSettings.Networks \""+one+"\").MacAddress}}", id)))
-		if r := ctr("exec", other, "timeout", "3", "nslookup", "-type=a", "nsvictim", address); r.code == 0 {
-			t.Error("another container's name server answers: ", r)
-		}
-		must(t, attack(other, "inject", mac, "udp", addressOf(t, other, one), "127.0.0.11:53", "x"))
-		// 169.254.0.0/16 and the host's resolver are no way around an internal network's silence, nor is a name server of another's
-		if r := ctr("exec", other, "timeout", "3", "nslookup", "-type=a", "nsvictim", gatewayOf(t, one)); r.code == 0 {
-			t.Error("the gateway answers for names: ", r)
-		}
-	})
-}
 
 // Nothing in a container can write the network's settings with Docker's defaults, nor
+
 // see the hub.
-func TestNetworkSettingsAreReadOnly(t *testing.T) {
-	eachLink(t, func(t *testing.T) {
-		id := connected(t, base, "sleep", "1000")
-		r := ctr("exec", id, "sh", "-c", `for f in ip_forward conf/all/route_localnet conf/eth0/rp_filter conf/eth0/proxy_arp; do echo 1 >/proc/sys/net/ipv4/$f && echo WROTE $f; done
-ip link set eth0 down && echo DOWN; ip route add 192.0.2.0/24 via 192.0.2.1 && echo ROUTE; unshare -n true && echo UNSHARE
-for f in /proc/[0-9]*/ns/net; do readlink $f; done`)
-		if m := regexp.MustCompile(`(WROTE|DOWN|ROUTE|UNSHARE).*`).FindString(r.out); m != "" {
-			t.Error(m)
-		}
-		if seen := strings.Fields(r.out); len(slices.Compact(seen)) != 1 {
-			t.Error("more than one network namespace is in sight: ", seen)
-		}
-	})
-}
