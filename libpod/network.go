@@ -9,8 +9,10 @@ import (
 	"ctr/libpod/config"
 	"ctr/libpod/monitor"
 	"ctr/libpod/state"
+	"ctr/netns/bridge"
 	"ctr/netns/lease"
 	"ctr/netns/network"
+	"ctr/pkg/userns"
 )
 
 // Networks are the definitions of networks.
@@ -125,6 +127,39 @@ func (c *Container) askIfRunning(ctx context.Context, req monitor.Request) error
 		return nil // it ended meanwhile
 	}
 	return err
+}
+
+// leaveNetworks gives up what container id, whose monitor was killed, had in its networks.
+func (r *Runtime) leaveNetworks(id string) error {
+	rec, err := r.store.ReadRecord(id)
+	if err != nil || rec == nil || rec.Network == nil {
+		return err
+	}
+	var errs []error
+	for _, e := range rec.Network.Endpoints {
+		if e.NetworkID == "" {
+			continue
+		}
+		errs = append(errs, r.Leases().Release(e.NetworkID, id))
+		if !userns.Needed() {
+			errs = append(errs, r.leftAsRoot(e.NetworkID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// leftAsRoot takes the bridge down that a killed monitor left in the host's namespace.
+func (r *Runtime) leftAsRoot(networkID string) error {
+	n, err := r.Networks().Lookup(networkID)
+	if err != nil {
+		return err
+	}
+	hub, err := bridge.Open(r.store.Run(), r.Leases(), r.Networks())
+	if err != nil {
+		return err
+	}
+	defer hub.Close()
+	return hub.Left(n)
 }
 
 // renamed tells the networks of a running container its new name.
