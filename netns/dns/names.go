@@ -60,7 +60,8 @@ type entry struct {
 	ipv4, ipv6 netip.Addr
 	name       string
 	holder     process.Process
-	checked    time.Time // when the holder was last seen alive beyond doubt
+	asked      time.Time // when the holder was last asked for
+	checked    time.Time // when it was last seen alive beyond doubt
 	void       bool
 }
 
@@ -127,15 +128,16 @@ func (t *table) name(name string, e *entry) {
 	}
 }
 
-// holderDoubt is for how long a holder that was seen alive is asked for by pid
-// alone, which costs a tenth; within it no pid comes round again.
-const holderDoubt = 50 * time.Millisecond
+// holderDoubt is for how long a holder that was seen alive is asked for by pid alone,
+// which costs a twentieth. Within it no pid comes round again.
+const holderDoubt = time.Second
 
-func (e *entry) live() bool {
-	if e.void {
-		return false
+// live says whether a holder is there at the time now, which is that of the question.
+func (e *entry) live(now time.Time) bool {
+	if e.void || e.asked == now {
+		return !e.void
 	}
-	now := time.Now()
+	e.asked = now
 	switch {
 	case unix.Kill(e.holder.Pid, 0) == unix.ESRCH:
 		e.void = true
@@ -151,8 +153,9 @@ func (e *entry) live() bool {
 func (r *Resolver) addresses(dst []netip.Addr, networks []Attached, name []byte, ipv6 bool) (found []netip.Addr, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, e := range r.find(networks, name) {
-		if !e.live() {
+	now := time.Now()
+	for _, e := range r.find(networks, name, now) {
+		if !e.live(now) {
 			continue
 		}
 		known = true
@@ -185,15 +188,15 @@ func reverseAll(a []netip.Addr) {
 
 // find returns the entries of a name: in any network, or, when what follows one of
 // its dots names a network, in that. Both may have dots in them.
-func (r *Resolver) find(networks []Attached, name []byte) []*entry {
-	if found := r.findIn(networks, name, nil); found != nil {
+func (r *Resolver) find(networks []Attached, name []byte, now time.Time) []*entry {
+	if found := r.findIn(networks, name, nil, now); found != nil {
 		return found
 	}
 	for i := len(name) - 1; i > 0; i-- {
 		if name[i] != '.' {
 			continue
 		}
-		if found := r.findIn(networks, name[:i], name[i+1:]); found != nil {
+		if found := r.findIn(networks, name[:i], name[i+1:], now); found != nil {
 			return found
 		}
 	}
@@ -201,7 +204,7 @@ func (r *Resolver) find(networks []Attached, name []byte) []*entry {
 }
 
 // findIn looks in all networks or in the one that is named.
-func (r *Resolver) findIn(networks []Attached, name, network []byte) []*entry {
+func (r *Resolver) findIn(networks []Attached, name, network []byte, now time.Time) []*entry {
 	for i := range networks {
 		n := &networks[i]
 		if !n.DNS || network != nil && !strings.EqualFold(n.Name, string(network)) {
@@ -210,21 +213,21 @@ func (r *Resolver) findIn(networks []Attached, name, network []byte) []*entry {
 		t := r.table(n.NetworkID)
 		for alias, target := range n.Links {
 			if strings.EqualFold(alias, string(name)) {
-				if found := t.names[strings.ToLower(target)]; anyLive(found) {
+				if found := t.names[strings.ToLower(target)]; anyLive(found, now) {
 					return found
 				}
 			}
 		}
-		if found := t.names[string(name)]; anyLive(found) {
+		if found := t.names[string(name)]; anyLive(found, now) {
 			return found
 		}
 	}
 	return nil
 }
 
-func anyLive(entries []*entry) bool {
+func anyLive(entries []*entry, now time.Time) bool {
 	for _, e := range entries {
-		if e.live() {
+		if e.live(now) {
 			return true
 		}
 	}
@@ -240,7 +243,7 @@ func (r *Resolver) owner(networks []Attached, a netip.Addr) (string, bool) {
 		if !n.DNS {
 			continue
 		}
-		if e := r.table(n.NetworkID).addresses[a]; e != nil && e.name != "" && e.live() {
+		if e := r.table(n.NetworkID).addresses[a]; e != nil && e.name != "" && e.live(time.Now()) {
 			return e.name + "." + n.Name, true
 		}
 	}
