@@ -129,6 +129,12 @@ func (c *Container) askIfRunning(ctx context.Context, req monitor.Request) error
 	return err
 }
 
+// settleRun records and clears a run whose monitor was killed. The caller holds the
+// container's lock and nothing of the container runs.
+func (r *Runtime) settleRun(id string) error {
+	return errors.Join(r.leaveNetworks(id), r.store.Settle(id))
+}
+
 // leaveNetworks gives up what container id, whose monitor was killed, had in its networks.
 func (r *Runtime) leaveNetworks(id string) error {
 	rec, err := r.store.ReadRecord(id)

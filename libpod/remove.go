@@ -160,7 +160,7 @@ func (r *Runtime) settle(ctx context.Context, c *Container) (trash []string) {
 	}
 	st, err := c.State()
 	if err == nil && !st.Active() {
-		err = errors.Join(r.leaveNetworks(c.cfg.ID), r.store.Settle(c.cfg.ID))
+		err = r.settleRun(c.cfg.ID)
 	}
 	lock.Close()
 	if err == nil && c.cfg.AutoRemove {

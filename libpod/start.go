@@ -41,7 +41,7 @@ func (c *Container) Start(ctx context.Context, o StartOptions) (*Attachment, err
 		}
 		return nil, nil
 	}
-	if err := c.r.store.Settle(c.cfg.ID); err != nil {
+	if err := c.r.settleRun(c.cfg.ID); err != nil {
 		return nil, err
 	}
 	said, err := c.makeRunDir()
@@ -226,7 +226,7 @@ func (c *Container) killOrphanLocked(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
-	return c.r.store.Settle(c.cfg.ID)
+	return c.r.settleRun(c.cfg.ID)
 }
 
 // Kill sends a signal to the container's first process.
