@@ -246,8 +246,8 @@ func TestCommandPagesAreCurrent(t *testing.T) {
 		t.Fatalf("%d pages, %v; write them with script/docs", len(pages), err)
 	}
 	for _, page := range pages {
-		verb := strings.TrimSuffix(filepath.Base(page), ".md")
-		help, err := exec.Command(filepath.Join(root, "bin/ctr"), verb, "--help").Output()
+		verb := strings.ReplaceAll(strings.TrimSuffix(filepath.Base(page), ".md"), "-", " ")
+		help, err := exec.Command(filepath.Join(root, "bin/ctr"), append(strings.Fields(verb), "--help")...).Output()
 		if err != nil {
 			t.Errorf("ctr %s --help: %v", verb, err)
 		}

@@ -146,7 +146,8 @@ func (u usage) checkCount(n int) error {
 func (u usage) wrap(err error) error {
 	var status statusError
 	var use *usageError
-	if err == nil || !u.cmd.own || errors.As(err, &status) || errors.As(err, &use) {
+	var flags *flagsError
+	if err == nil || errors.As(err, &status) || errors.As(err, &use) || !u.cmd.own && !errors.As(err, &flags) {
 		return err
 	}
 	return &ownError{err: err, hint: u.hint()}

@@ -44,10 +44,10 @@ func (p *program) create(ctx context.Context, runtime *libpod.Runtime, o *create
 		}
 	}
 	if err := o.settle(); err != nil {
-		return nil, err
+		return nil, &flagsError{err}
 	}
 	if err := o.check(); err != nil {
-		return nil, err
+		return nil, &flagsError{err}
 	}
 	img, err := p.imageFor(ctx, o)
 	if err != nil {

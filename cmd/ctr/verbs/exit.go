@@ -42,6 +42,13 @@ type usageError struct {
 
 func (e *usageError) Error() string { return e.text }
 
+// flagsError is what flags say that makes no sense: where Docker's command line finds
+// that, it is an error of the command line's own, whatever the verb.
+type flagsError struct{ err error }
+
+func (e *flagsError) Error() string { return e.err.Error() }
+func (e *flagsError) Unwrap() error { return e.err }
+
 // ownError is a failure of run itself.
 type ownError struct {
 	err  error
