@@ -104,10 +104,10 @@ func wish(wanted string) (name, by, note string, err error) {
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
+			if !errors.Is(err, fs.ErrNotExist) {
+				note = fmt.Sprintf("which network link to use is not known for sure: %v", err)
 			}
-			return "", "", "", fmt.Errorf("reading which network link to use: %w", err)
+			continue
 		}
 		err = toml.Parse(string(text), func(key string, v toml.Value) {
 			if key == "network.default_rootless_network_cmd" && v.Scalar != "" {

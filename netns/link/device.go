@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
+	"ctr/netns/bridge"
+	"ctr/netns/relay"
 )
 
 // The hub's own place on the TAP device of pasta and slirp4netns. The subnet is a
@@ -38,40 +40,36 @@ func readyHub(hub *os.File, link string, mtu int) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := setUplink(hub, uplinked{Interface: up0}); err != nil {
+		if err := bridge.SetUplink(hub, bridge.Uplinked{Interface: bridge.Uplink}); err != nil {
 			device.Close()
 			return nil, err
 		}
 		return device, nil
 	}
 	if err := netns.Do(hub, func() error { return makeTap(link, mtu) }); err != nil {
-		return nil, fmt.Errorf("making the network device %s: %w", tap0, err)
+		return nil, fmt.Errorf("making the network device %s: %w", bridge.Tap, err)
 	}
-	if err := setTapUplink(hub, ownAddress()); err != nil {
-		return nil, err
-	}
-	return nil, routeHub(hub, link)
+	return nil, setTapUplink(hub, link, ownAddress())
 }
 
-func routeHub(hub *os.File, link string) error {
-	return netns.Do(hub, func() error { return routeTap(link) })
-}
-
-// setTapUplink makes the hub use the TAP device and find the host at an address of
-// its own, invalid when it has none.
-func setTapUplink(hub *os.File, host netip.Addr) error {
-	return setUplink(hub, uplinked{Interface: tap0, Masquerade: true, HostAddress: host})
+// setTapUplink makes the hub use the TAP device, whose gateways the program behind it
+// plays, and find the host at an address of its own, invalid when it has none.
+func setTapUplink(hub *os.File, link string, host netip.Addr) error {
+	return bridge.SetUplink(hub, bridge.Uplinked{
+		Interface: bridge.Tap, Masquerade: true, HostAddress: host,
+		Gateway4: netip.MustParseAddr(hubGateway), Gateway6: netip.MustParseAddr(range6(link) + "2"),
+	})
 }
 
 // openUp opens the builtin link's device. A helper that has just died may hold it
 // for a moment.
 func openUp(hub *os.File, mtu int) (device *os.File, err error) {
-	open := openTUN
+	open := relay.OpenTUN
 	if checkTun() != nil {
-		open = openVeth
+		open = relay.OpenVeth
 	}
 	err = whileBusy(func() error {
-		device, err = open(hub, up0, mtu)
+		device, err = open(hub, bridge.Uplink, mtu)
 		return err
 	})
 	return device, err
@@ -95,12 +93,12 @@ func makeTap(link string, mtu int) error {
 		return err
 	}
 	defer h.Close()
-	if _, err := h.LinkByName(tap0); errors.As(err, new(netlink.LinkNotFoundError)) {
-		if err := openTap(tap0); err != nil {
+	if _, err := h.LinkByName(bridge.Tap); errors.As(err, new(netlink.LinkNotFoundError)) {
+		if err := openTap(bridge.Tap); err != nil {
 			return err
 		}
 	}
-	tap, err := h.LinkByName(tap0)
+	tap, err := h.LinkByName(bridge.Tap)
 	if err != nil {
 		return err
 	}
@@ -164,27 +162,6 @@ func hubPlace(link string) []*netlink.Addr {
 		{IPNet: &net.IPNet{IP: net.ParseIP(hubAddress), Mask: net.CIDRMask(24, 32)}},
 		{IPNet: &net.IPNet{IP: net.ParseIP(range6(link) + "100"), Mask: net.CIDRMask(64, 128)}, Flags: unix.IFA_F_NODAD},
 	}
-}
-
-// routeTap points the default routes at the gateways that the program behind the device plays.
-func routeTap(link string) error {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	tap, err := h.LinkByName(tap0)
-	if err != nil {
-		return err
-	}
-	for _, gateway := range []string{hubGateway, range6(link) + "2"} {
-		ip := net.ParseIP(gateway)
-		err := h.RouteReplace(&netlink.Route{LinkIndex: tap.Attrs().Index, Gw: ip, Dst: everything(ip)})
-		if err != nil && !(ip.To4() == nil && noIPv6(err)) {
-			return fmt.Errorf("adding the default route through %s: %w", gateway, err)
-		}
-	}
-	return nil
 }
 
 func everything(family net.IP) *net.IPNet {

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ctr/netns/lease"
 	"ctr/pkg/process"
 )
 
@@ -209,7 +210,7 @@ func (h *helper) untilUnused(ctx context.Context) {
 
 // user is the holder of some lease that is not void.
 func (h *helper) user() (process.Process, bool) {
-	all, err := allLeases(h.run)
+	all, err := lease.Open(h.run).All()
 	if err != nil {
 		h.say("%v", err)
 		return process.Process{}, true // rather stay than leave containers without a network

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"ctr/netns/bridge"
+	"ctr/netns/relay"
 )
 
 // A link that has died this often without having lived for a while is given up for
@@ -78,7 +81,9 @@ func (h *helper) relay(ctx context.Context) error {
 		}
 	}
 	defer device.Close()
-	err := serveRelay(ctx, h.hub, device, h.hostAddress)
+	err := relay.Serve(ctx, relay.Config{
+		Hub: h.hub, Device: device, Host: h.hostAddress, Note: func(line string) { h.say("%s", line) },
+	})
 	return fmt.Errorf("the builtin network link ended: %w", err)
 }
 
@@ -130,13 +135,13 @@ func uplinkCommand(link string, hub *os.File, mtu int) (cmd *exec.Cmd, ready fun
 		cmd = exec.Command(path,
 			"--mtu", strconv.Itoa(mtu), "--cidr", hubSubnet, "--enable-ipv6",
 			"--disable-host-loopback", "--disable-dns", "--enable-sandbox", "--enable-seccomp",
-			"--ready-fd", "3", "--netns-type", "path", "/proc/self/fd/0", tap0)
+			"--ready-fd", "3", "--netns-type", "path", "/proc/self/fd/0", bridge.Tap)
 		ready = func(w *os.File) { cmd.ExtraFiles = []*os.File{w} }
 	} else {
 		cmd = exec.Command(path,
 			"--foreground", "--quiet", "--netns", "/proc/self/fd/0", "--no-netns-quit",
 			"--pid", "/proc/self/fd/1", "--runas", "0:0",
-			"--ns-ifname", tap0, "--ns-mac-addr", hubMAC, "--mtu", strconv.Itoa(mtu),
+			"--ns-ifname", bridge.Tap, "--ns-mac-addr", hubMAC, "--mtu", strconv.Itoa(mtu),
 			"--address", hubAddress, "--netmask", "24", "--gateway", hubGateway,
 			"--address", pastaRange6+"100", "--gateway", pastaRange6+"2",
 			"--map-host-loopback", "none", "--no-map-gw", "--no-dhcp", "--no-dhcpv6", "--no-ra",

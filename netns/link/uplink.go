@@ -2,9 +2,7 @@ package link
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ctr/netns/lease"
 	"ctr/pkg/atomicfile"
 	"ctr/pkg/process"
 )
@@ -90,14 +89,18 @@ func locked(run string, f func() error) error {
 // decides, then default_rootless_network_cmd of containers.conf(5), then what this
 // machine has; a link that runs already is not changed.
 func Ensure(hub *os.File, run string, o Options) error {
-	switch done, err := serves(hub, run); {
-	case err != nil:
-		return err
-	case done || isOwnNamespace(hub):
+	if isOwnNamespace(hub) {
+		return nil
+	}
+	if _, done := serves(hub, run); done {
 		return nil
 	}
 	return locked(run, func() error {
-		if done, err := serves(hub, run); done || err != nil {
+		other, done := serves(hub, run)
+		if done {
+			return nil
+		}
+		if err := replace(other, run); err != nil {
 			return err
 		}
 		c, err := choose(o.Helper)
@@ -124,26 +127,55 @@ func Ensure(hub *os.File, run string, o Options) error {
 	})
 }
 
-// serves reports whether a helper runs for hub.
-func serves(hub *os.File, run string) (bool, error) {
+// serves reports whether a helper runs for hub, or else which one runs for another
+// hub: then all of its Info is set.
+func serves(hub *os.File, run string) (other Info, done bool) {
 	i, err := Read(run)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !i.Process.Alive() {
-		return false, nil
+	if err != nil || !i.Process.Alive() {
+		return Info{}, false // also of a record that is damaged, which no program of ours makes
 	}
+	if sameFile(hub, i.Process.Pid, i.Hub) {
+		return Info{}, true
+	}
+	return i, false
+}
+
+// replace ends a helper whose hub is not the user's any more: the containers that it
+// was for have all ended, and their user namespace with them, while it lingers on.
+func replace(other Info, run string) error {
+	if !other.Process.Alive() {
+		return nil
+	}
+	all, err := lease.Open(run).All()
 	if err != nil {
-		return false, err
+		return err
 	}
+	hub, err := os.Open(fmt.Sprintf("/proc/%d/fd/%d", other.Process.Pid, other.Hub))
+	if err == nil { // else it is in another user namespace
+		defer hub.Close()
+		for _, leases := range all {
+			for _, l := range leases {
+				if l.Holder.Alive() && sameFile(hub, l.Holder.Pid, l.HubFD) {
+					return fmt.Errorf("the network helper, process %d, serves the containers of another namespace; stop these first", other.Process.Pid)
+				}
+			}
+		}
+	}
+	gone, release := ended(other.Process)
+	defer release()
+	if err := unix.Kill(other.Process.Pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("ending the network helper of containers that have ended, process %d: %w", other.Process.Pid, err)
+	}
+	<-gone
+	reap(other.Process.Pid)
+	return nil
+}
+
+// sameFile reports whether a descriptor of another process is the namespace ns.
+func sameFile(ns *os.File, pid, fd int) bool {
 	var here, there unix.Stat_t
-	if err := unix.Fstat(int(hub.Fd()), &here); err != nil {
-		return false, fmt.Errorf("looking at the networks' namespace: %w", err)
-	}
-	if unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", i.Process.Pid, i.Hub), &there) != nil {
-		return i.Process.Alive(), nil
-	}
-	if here.Ino != there.Ino {
-		return false, fmt.Errorf("the network helper, process %d, serves other containers' namespace; stop those or end the process", i.Process.Pid)
-	}
-	return true, nil
+	return unix.Fstat(int(ns.Fd()), &here) == nil &&
+		unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), &there) == nil && here.Ino == there.Ino && here.Dev == there.Dev
 }
 
 func isOwnNamespace(hub *os.File) bool {

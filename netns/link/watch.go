@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ctr/netns/lease"
 	"ctr/pkg/process"
 )
 
@@ -52,7 +53,7 @@ func Watch(ctx context.Context, run string, again func() error) {
 
 // needed reports whether a lease is not void. Not to know is no reason to do without.
 func needed(run string) bool {
-	all, err := allLeases(run)
+	all, err := lease.Open(run).All()
 	if err != nil {
 		return true
 	}
@@ -71,7 +72,7 @@ func awaitChange(ctx context.Context, run string) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	select {
-	case <-watchDir(ctx, netDir(run)):
+	case <-watchDir(ctx, lease.Open(run).Dir()):
 	case <-time.After(time.Minute):
 	case <-ctx.Done():
 	}
@@ -191,11 +192,7 @@ func (h *helper) lookAgain() {
 	if h.current().Link == Builtin {
 		return
 	}
-	if err := setTapUplink(h.hub, address); err != nil {
-		h.say("%v", err)
-		return
-	}
-	if err := routeHub(h.hub, h.current().Link); err != nil {
+	if err := setTapUplink(h.hub, h.current().Link, address); err != nil {
 		h.say("%v", err)
 	}
 }

@@ -26,6 +26,7 @@ import (
 //	enter       as the user: pkg/userns, as ctr does it
 //	namespaces  in ctr's user namespace: makes network and mount namespaces
 //	world       in the host's place: runs TestSuite
+//	hub         on a host of its own: runs TestUplink, see hub_test.go
 //	probe       in the container's network namespace: see probe_test.go
 //	victim      a monitor that is going to be killed
 const roleEnv = "NETNS_TEST_ROLE"
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 	}
 	var err error
 	switch role := os.Getenv(roleEnv); role {
-	case "", "suite":
+	case "", "suite", "hub":
 		os.Exit(m.Run())
 	case "prepare":
 		err = prepare()
@@ -195,7 +196,7 @@ func TestWorlds(t *testing.T) {
 	if os.Getenv(roleEnv) != "" {
 		t.Skip("already in a world")
 	}
-	args := []string{"-test.run=^TestSuite$", "-test.v=" + strconv.FormatBool(testing.Verbose())}
+	args := []string{"-test.run=^(TestSuite|TestHub)$", "-test.v=" + strconv.FormatBool(testing.Verbose())}
 	run := func(t *testing.T, c *exec.Cmd) {
 		out, err := c.CombinedOutput()
 		if err != nil {
