@@ -1,6 +1,6 @@
 // Command ctr-full is ctr with the heavy verbs linked in: those that talk to
-// registries, read archives or write the image store, and the built-in network
-// helper. The lean program hands over to it; nobody needs to call it by its name.
+// registries, read archives or write the image store. The lean program hands over
+// to it; nobody needs to call it by its name.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"ctr/libpod"
 	"ctr/libpod/monitor"
 	"ctr/libpod/oci"
-	"ctr/netns/builtin"
+	"ctr/netns/link"
 )
 
 func main() {
@@ -21,13 +21,13 @@ func main() {
 		return
 	}
 	oci.MaybeInit()
-	switch {
-	case os.Args[0] == monitor.Name:
+	switch os.Args[0] {
+	case monitor.Name:
 		verbs.Exit(monitor.Main())
-	case os.Args[0] == libpod.CleanName:
+	case link.Name:
+		verbs.Exit(link.Main())
+	case libpod.CleanName:
 		verbs.Exit(libpod.CleanMain())
-	case len(os.Args) > 1 && os.Args[1] == "netns-helper":
-		verbs.Exit(builtin.Main(os.Args[2:]))
 	}
 	logrus.SetLevel(logrus.ErrorLevel) // the libraries' warnings are not ours; what fails is returned
 	verbs.Exit(verbs.Main(os.Args, verbs.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, heavy()))
