@@ -46,7 +46,7 @@ func CheckSysctl(key string, ns Namespaces) error {
 
 // The modes that each namespace has beside "", container:ID and ns:PATH.
 var (
-	networkModes = []string{"none", "host", "pasta", "slirp4netns", "builtin"}
+	networkModes = []string{"none", "host", "pasta", "slirp4netns"}
 	ipcModes     = []string{"none", "private", "shareable", "host"}
 	pidModes     = []string{"private", "host"}
 	utsModes     = []string{"private", "host"}
