@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"ctr/libpod/config"
 	"ctr/libpod/config/parse"
@@ -72,7 +73,8 @@ func (o *networkOptions) settle() error {
 		}
 	}
 	if main.Mode != "" {
-		return o.settleMode()
+		o.settleMode()
+		return nil
 	}
 	for _, a := range o.attachments {
 		o.endpoints = append(o.endpoints, a.Endpoint)
@@ -124,24 +126,33 @@ func settleAttachment(a *parse.Attachment) error {
 	return nil
 }
 
-// settleMode is for a container without networks of ours: it has no addresses to choose.
-func (o *networkOptions) settleMode() error {
-	a := o.attachments[0]
-	e := a.Endpoint
+// settleMode is for a container without networks of ours, and so without published
+// ports where nothing could reach them.
+func (o *networkOptions) settleMode() {
+	o.mode = o.attachments[0].Mode
+	if (o.mode == "host" || o.mode == "none") && len(o.ports) > 0 {
+		o.ports = nil
+		o.warning = fmt.Sprintf("WARNING: Published ports are discarded when using %s network mode", o.mode)
+	}
+}
+
+// conflict finds what was asked of a network by a container that has none of ours.
+func (o *networkOptions) conflict(expose []string) error {
+	if o.mode == "" {
+		return nil
+	}
+	e := o.attachments[0].Endpoint
 	switch {
 	case len(o.attachments) > 1:
-		return fmt.Errorf("conflicting options: network mode %s and another network", a.Mode)
+		return fmt.Errorf("conflicting options: network mode %s and another network", o.mode)
 	case e.IPv4 != "" || e.IPv6 != "":
-		return fmt.Errorf("invalid config for network %s: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only", a.Mode)
+		return fmt.Errorf("invalid config for network %s: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only", o.mode)
 	case e.MAC != "":
 		return errors.New("conflicting options: mac-address and the network mode")
 	case len(e.LinkLocal) > 0:
 		return errors.New("conflicting options: link-local-ip and the network mode")
-	}
-	o.mode = a.Mode
-	if (o.mode == "host" || o.mode == "none") && len(o.ports) > 0 {
-		o.ports = nil
-		o.warning = fmt.Sprintf("WARNING: Published ports are discarded when using %s network mode", o.mode)
+	case len(expose) > 0 && strings.HasPrefix(o.mode, "container:"):
+		return errors.New("conflicting options: port exposing and the container type network mode")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"ctr/libpod/config"
 	"ctr/libpod/logs"
 	"ctr/libpod/state"
+	"ctr/netns/network"
 	"ctr/storage"
 )
 
@@ -18,7 +19,15 @@ func describeContainer(c *libpod.Container, store *storage.Store, size bool) (*c
 	if err != nil {
 		return nil, err
 	}
-	d := describe(c.Config(), st, places{dir: c.Dir(), run: c.RunDir(), volumes: filepath.Join(filepath.Dir(filepath.Dir(c.Dir())), "volumes")})
+	data := filepath.Dir(filepath.Dir(c.Dir()))
+	d := describe(c.Config(), st, places{dir: c.Dir(), run: c.RunDir(), volumes: filepath.Join(data, "volumes")})
+	if mode := c.Config().NS.Network; st.Active() && (mode == network.Host || mode == "none") {
+		n, err := network.Open(data).Lookup(mode) // these two are no files
+		if err != nil {
+			return nil, err
+		}
+		d.NetworkSettings.Networks[mode].NetworkID = n.ID
+	}
 	if size {
 		written, err := c.Size()
 		if err != nil {

@@ -80,7 +80,7 @@ func describeNetwork(cfg *config.Container, st state.State) networkInfo {
 	if !st.Active() {
 		return info
 	}
-	if st.Pid != 0 {
+	if st.Pid != 0 && !strings.HasPrefix(cfg.NS.Network, "container:") {
 		info.SandboxKey = fmt.Sprintf("/proc/%d/ns/net", st.Pid)
 	}
 	for _, p := range unpublished(cfg, st) {
@@ -130,7 +130,9 @@ func (end *endpointInfo) connected(e state.Endpoint) {
 	end.Gateway, end.IPv6Gateway = e.Gateway, e.Gateway6
 	end.IPAddress, end.IPPrefixLen = splitPrefix(e.IPv4)
 	end.GlobalIPv6Address, end.GlobalIPv6PrefixLen = splitPrefix(e.IPv6)
-	end.DNSNames = e.Names
+	if e.Network != config.DefaultNetwork { // which has no names
+		end.DNSNames = e.Names
+	}
 }
 
 func splitPrefix(s string) (string, int) {

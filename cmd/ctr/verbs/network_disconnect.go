@@ -3,6 +3,7 @@ package verbs
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"ctr/libpod"
 )
@@ -29,8 +30,8 @@ func buildNetworkDisconnect(p *program) *command {
 			if err != nil {
 				return err
 			}
-			if name == "host" && c.Config().NS.Network == "host" {
-				return fmt.Errorf("container cannot be disconnected from host network or connected to host network")
+			if !slices.Contains(networkNames(c.Config()), name) {
+				return fmt.Errorf("container %s is not connected to network %s", c.ID(), name)
 			}
 			return c.Disconnect(ctx, name, force)
 		},

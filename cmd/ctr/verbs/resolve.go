@@ -71,6 +71,9 @@ func (o *createOptions) resolve(img chosenImage, argv []string) (*config.Contain
 		CreateCommand: argv,
 	}
 	c.NS.Network = o.net.mode
+	if err := o.net.conflict(o.expose); err != nil {
+		return nil, err
+	}
 	c.StdinOnce = c.OpenStdin && c.Attach.Stdin
 	c.Entrypoint, c.Cmd = o.process(img.config)
 	if len(c.Argv()) == 0 {
@@ -91,8 +94,6 @@ func (o *createOptions) check() error {
 	switch {
 	case o.autoRemove && o.restart.Policy != "" && o.restart.Policy != "no":
 		return errors.New("conflicting options: cannot specify both --restart and --rm")
-	case len(o.expose) > 0 && strings.HasPrefix(o.net.mode, "container:"):
-		return errors.New("conflicting options: port exposing and the container type network mode")
 	case o.timeout < 0:
 		return errors.New("--timeout cannot be negative")
 	}
