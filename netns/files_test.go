@@ -227,12 +227,16 @@ func TestRewriteHosts(t *testing.T) {
 // TestLinkEnv has what Docker 28.5 gave to a container with these links.
 func TestLinkEnv(t *testing.T) {
 	got := LinkEnv("web", "my-db", netip.MustParseAddr("172.17.0.2"),
-		[]string{"53/udp", "5434/tcp", "5432/tcp", "5433/tcp", "80"}, []string{"PASSWORD=a=b", "HOME=/", "PATH=/bin", "ODD"})
+		[]string{"53/udp", "5434/tcp", "82/tcp", "5432/tcp", "5433/tcp", "80"}, []string{"PASSWORD=a=b", "HOME=/", "PATH=/bin", "ODD"})
 	want := `MY_DB_PORT=tcp://172.17.0.2:80
 MY_DB_PORT_80_TCP=tcp://172.17.0.2:80
 MY_DB_PORT_80_TCP_ADDR=172.17.0.2
 MY_DB_PORT_80_TCP_PORT=80
 MY_DB_PORT_80_TCP_PROTO=tcp
+MY_DB_PORT_82_TCP=tcp://172.17.0.2:82
+MY_DB_PORT_82_TCP_ADDR=172.17.0.2
+MY_DB_PORT_82_TCP_PORT=82
+MY_DB_PORT_82_TCP_PROTO=tcp
 MY_DB_PORT_5432_TCP=tcp://172.17.0.2:5432
 MY_DB_PORT_5432_TCP_ADDR=172.17.0.2
 MY_DB_PORT_5432_TCP_PORT=5432

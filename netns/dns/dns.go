@@ -33,8 +33,9 @@ type Config struct {
 	// Servers (--dns) are asked instead of the networks' and the host's, from the
 	// container's namespace: one of them may be a container. At most three are, as with resolv.conf(5).
 	Servers []netip.Addr
-	// Ndots says that the host or the user has set ndots. As with Docker an unknown name
-	// of one label is then not forwarded, for the client asks again with a search domain.
+	// Ndots says that the host or the user has set ndots. As with Docker, where containers
+	// have names an unknown name of one label is then not forwarded, for the client asks
+	// again with a search domain.
 	Ndots bool
 	// HostConfig is the host's resolv.conf, followed as it changes; "" is
 	// /etc/resolv.conf. Its servers are asked from the caller's namespace.
@@ -162,10 +163,20 @@ func (s *Server) answer(t *turn, networks []Attached, message []byte, stream boo
 	if names := s.config.Names; names != nil && t.local(names, networks, limit) {
 		return t.reply, false
 	}
-	if s.config.Ndots && (q.kind == typeA || q.kind == typeAAAA) && q.single() {
+	if s.config.Ndots && (q.kind == typeA || q.kind == typeAAAA) && q.single() && named(networks) {
 		return t.fail(noError), false
 	}
 	return nil, true
+}
+
+// named says whether containers have names in any of the networks.
+func named(networks []Attached) bool {
+	for i := range networks {
+		if networks[i].DNS {
+			return true
+		}
+	}
+	return false
 }
 
 // fail makes a reply without answers.

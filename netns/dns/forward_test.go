@@ -10,10 +10,13 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 
 	"ctr/netns/lease"
 )
@@ -121,8 +124,9 @@ func TestInternalLeaksNothing(t *testing.T) {
 	upstream := upstreamAt(t, "127.0.0.2", nil)
 	f := files{t.TempDir()}
 	f.write(t, "one", leased("10.1.0.2", "", "web"))
-	networks := []Attached{{NetworkID: "one", Name: "net1", DNS: true, Internal: true}, {NetworkID: "two", Name: "net2", DNS: true, Internal: true}}
-	start(t, ns, Config{Names: FromLeases(f, func() []Attached { return networks }), HostConfig: hostConfig(t, "127.0.0.2")})
+	var networks atomic.Pointer[[]Attached]
+	networks.Store(&[]Attached{{NetworkID: "one", Name: "net1", DNS: true, Internal: true}, {NetworkID: "two", Name: "net2", DNS: true, Internal: true}})
+	start(t, ns, Config{Names: FromLeases(f, func() []Attached { return *networks.Load() }), HostConfig: hostConfig(t, "127.0.0.2")})
 	for _, network := range []string{"udp", "tcp"} {
 		for _, name := range []string{"secret.example.", "secret.", "9.0.1.10.in-addr.arpa.", "secret.web.", "."} {
 			for _, kind := range []uint16{typeA, typeAAAA, typePTR, 16, 255, 65} {
@@ -135,11 +139,11 @@ func TestInternalLeaksNothing(t *testing.T) {
 	if n := upstream.asked.Load(); n != 0 {
 		t.Errorf("the host's server was asked %d times", n)
 	}
-	networks = nil // disconnected from all
+	networks.Store(&[]Attached{}) // disconnected from all
 	if got := records(ask(t, client(t, ns, "udp"), question("secret.example.", typeA))); got != "ServerFailure" || upstream.asked.Load() != 0 {
 		t.Errorf("without a network: %s", got)
 	}
-	networks = []Attached{{NetworkID: "one", Internal: true}, {NetworkID: "three"}}
+	networks.Store(&[]Attached{{NetworkID: "one", Internal: true}, {NetworkID: "three"}})
 	if got := records(ask(t, client(t, ns, "udp"), question("public.example.", typeA))); got != "Success 127.0.0.2" {
 		t.Errorf("with a network that is not internal: %s", got)
 	}
@@ -181,8 +185,16 @@ func TestChosenServers(t *testing.T) {
 func TestNdots(t *testing.T) {
 	ns := container(t)
 	upstream := upstreamAt(t, "127.0.0.2", nil)
-	start(t, ns, Config{Ndots: true, HostConfig: hostConfig(t, "127.0.0.2")})
+	var named atomic.Bool
+	start(t, ns, Config{Ndots: true, HostConfig: hostConfig(t, "127.0.0.2"), Names: FromLeases(files{t.TempDir()}, func() []Attached {
+		return []Attached{{NetworkID: "one", DNS: named.Load()}}
+	})})
 	conn := client(t, ns, "udp")
+	if got := records(ask(t, conn, question("intranet.", typeA))); got != "Success 127.0.0.2" {
+		t.Errorf("on the default network: %s", got)
+	}
+	named.Store(true)
+	upstream.asked.Store(0)
 	for _, kind := range []uint16{typeA, typeAAAA} {
 		if got := records(ask(t, conn, question("intranet.", kind))); got != "Success" || upstream.asked.Load() != 0 {
 			t.Error(got)
@@ -193,11 +205,32 @@ func TestNdots(t *testing.T) {
 	}
 }
 
+// TestLinkLocalServer has a server whose address says on which interface it is.
+func TestLinkLocalServer(t *testing.T) {
+	ns := container(t)
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "zone0"}}
+	if err := netlink.LinkAdd(bridge); err != nil {
+		t.Skip("no bridge can be made: ", err)
+	}
+	t.Cleanup(func() { netlink.LinkDel(bridge) })
+	address := &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP("fe80::53"), Mask: net.CIDRMask(64, 128)}, Flags: unix.IFA_F_NODAD}
+	if err := errors.Join(netlink.LinkSetUp(bridge), netlink.AddrAdd(bridge, address)); err != nil {
+		t.Skip("no IPv6: ", err)
+	}
+	upstreamAt(t, "fe80::53%zone0", nil)
+	start(t, ns, Config{HostConfig: hostConfig(t, "fe80::53%zone0")})
+	for _, network := range []string{"udp", "tcp"} {
+		if got := records(ask(t, client(t, ns, network), question("example.org.", typeAAAA))); got != "Success fe80::53" {
+			t.Error(got)
+		}
+	}
+}
+
 func TestForgedAnswers(t *testing.T) {
 	ns := container(t)
-	ids := map[uint16]bool{}
+	numbers := make(chan uint16, 20)
 	upstreamAt(t, "127.0.0.2", func(_ *fake, query []byte, reply func([]byte)) {
-		ids[binary.BigEndian.Uint16(query)] = true
+		numbers <- binary.BigEndian.Uint16(query)
 		forged := resolved(query, "10.66.0.1")
 		forged[1]++
 		reply(forged)
@@ -216,6 +249,10 @@ func TestForgedAnswers(t *testing.T) {
 			t.Error(got, m.Questions)
 		}
 	}
+	ids := map[uint16]bool{}
+	for range 20 {
+		ids[<-numbers] = true
+	}
 	if len(ids) < 10 {
 		t.Errorf("numbers of queries: %v", ids)
 	}
@@ -228,9 +265,9 @@ func TestLargeAnswers(t *testing.T) {
 	for i := range 400 {
 		many = append(many, fmt.Sprintf("10.0.%d.%d", i/250, i%250))
 	}
-	var asked []byte
+	asked := make(chan []byte, 4)
 	upstreamAt(t, "127.0.0.2", func(_ *fake, query []byte, reply func([]byte)) {
-		asked = query[2:]
+		asked <- query[2:]
 		reply(resolved(query, many...))
 	})
 	start(t, ns, Config{HostConfig: hostConfig(t, "127.0.0.2")})
@@ -240,8 +277,8 @@ func TestLargeAnswers(t *testing.T) {
 	if m := ask(t, client(t, ns, "udp"), q); !m.Truncated || len(m.Answers) != 0 {
 		t.Errorf("by UDP: %s", records(m))
 	}
-	if !bytes.Equal(asked, q[2:]) {
-		t.Errorf("the query %x was forwarded as %x", q[2:], asked)
+	if forwarded := <-asked; !bytes.Equal(forwarded, q[2:]) {
+		t.Errorf("the query %x was forwarded as %x", q[2:], forwarded)
 	}
 	if got := records(ask(t, client(t, ns, "tcp"), q)); got != "Success "+strings.Join(many, " ") {
 		t.Errorf("by TCP: %s", got)

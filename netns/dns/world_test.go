@@ -238,6 +238,8 @@ func parsed(message []byte) *query {
 	return &q
 }
 
+var _ Leases = (*lease.Leases)(nil)
+
 // files is a directory of lease files.
 type files struct{ dir string }
 
