@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -27,6 +28,11 @@ func describeContainer(c *libpod.Container, store *storage.Store, size bool) (*c
 			return nil, err
 		}
 		d.NetworkSettings.Networks[mode].NetworkID = n.ID
+	}
+	if cfg := c.Config(); cfg.NS.Network == network.Host && cfg.Hostname == "" && cfg.NS.UTS == "" {
+		if name, err := os.Hostname(); err == nil {
+			d.Config.Hostname = name
+		}
 	}
 	if size {
 		written, err := c.Size()
