@@ -86,8 +86,8 @@ func (c *Container) ReloadNetwork(ctx context.Context) error {
 
 func (c *Container) mayChangeNetworks(n *network.Network) error {
 	switch {
-	case n.Driver == network.Host || c.cfg.NS.Network == network.Host:
-		return errors.New("cannot disconnect container from host network - container was created in host network mode, or connect it to that: cannot attach a running container to the host network")
+	case n.Driver == network.Host:
+		return errors.New("container cannot be connected to host network or disconnected from it: choose it with --network host at create")
 	case n.Driver == network.Null || c.cfg.NS.Network == "none":
 		return errors.New("cannot connect container to multiple networks with one of the networks in private (none) mode")
 	case c.cfg.NS.Network != "":

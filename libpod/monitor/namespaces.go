@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // namespaces says which namespaces the container shares and with whom.
@@ -14,20 +15,25 @@ func (r *root) namespaces() (map[rspec.LinuxNamespaceType]string, error) {
 	for _, n := range []struct {
 		kind rspec.LinuxNamespaceType
 		proc string
+		flag int
 		mode string
 	}{
-		{rspec.NetworkNamespace, "net", r.cfg.NS.Network},
-		{rspec.IPCNamespace, "ipc", r.cfg.NS.IPC},
-		{rspec.PIDNamespace, "pid", r.cfg.NS.PID},
-		{rspec.UTSNamespace, "uts", r.cfg.NS.UTS},
-		{rspec.CgroupNamespace, "cgroup", r.cfg.NS.Cgroup},
+		{rspec.NetworkNamespace, "net", unix.CLONE_NEWNET, r.cfg.NS.Network},
+		{rspec.IPCNamespace, "ipc", unix.CLONE_NEWIPC, r.cfg.NS.IPC},
+		{rspec.PIDNamespace, "pid", unix.CLONE_NEWPID, r.cfg.NS.PID},
+		{rspec.UTSNamespace, "uts", unix.CLONE_NEWUTS, r.cfg.NS.UTS},
+		{rspec.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP, r.cfg.NS.Cgroup},
 	} {
 		kind, arg, _ := strings.Cut(n.mode, ":")
 		switch kind {
 		case "host":
 			ns[n.kind] = "host"
 		case "ns":
-			ns[n.kind] = arg
+			path, err := r.named(arg, n.proc, n.flag)
+			if err != nil {
+				return nil, err
+			}
+			ns[n.kind] = path
 		case "container":
 			path, err := r.join(arg, n.proc)
 			if err != nil {
@@ -40,6 +46,23 @@ func (r *root) namespaces() (map[rspec.LinuxNamespaceType]string, error) {
 		ns[rspec.NetworkNamespace] = ownFile(r.wiring.ns)
 	}
 	return ns, nil
+}
+
+// named opens the namespace at a path of the user's (ns:PATH).
+func (r *root) named(path, kind string, flag int) (string, error) {
+	if f := r.joined[kind]; f != nil {
+		return ownFile(f), nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("joining the %s namespace: %w", kind, err)
+	}
+	if is, err := unix.IoctlRetInt(rawFd(f), unix.NS_GET_NSTYPE); err != nil || is != flag {
+		f.Close()
+		return "", fmt.Errorf("joining the %s namespace: %s is not one", kind, path)
+	}
+	r.joined[kind] = f
+	return ownFile(f), nil
 }
 
 // join opens a namespace of another container that runs, so that it stays the same

@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +45,6 @@ type root struct {
 	// borrowed is the run directory of the container whose network this one shares,
 	// and with that /etc/hosts, /etc/resolv.conf and the host name; usually "".
 	borrowed string
-	lender   *config.Container
 	store    *state.Store
 	joined   map[string]*os.File // namespaces of other containers
 	aside    []string            // mount points in dir besides target
@@ -220,9 +218,11 @@ func (r *root) borrow() error {
 	if err != nil {
 		return err
 	}
-	if r.lender, err = r.store.Load(id); err != nil {
+	lender, err := r.store.Load(id)
+	if err != nil {
 		return err
 	}
+	r.cfg.Hostname, r.cfg.Domainname = hostnameOf(lender), lender.Domainname
 	r.borrowed = r.store.RunDir(id)
 	return nil
 }
@@ -251,7 +251,7 @@ func (r *root) hostname() string {
 			return name
 		}
 	}
-	return hostnameOf(cmp.Or(r.lender, r.cfg))
+	return hostnameOf(r.cfg)
 }
 
 // spec is the container as the executor wants it.

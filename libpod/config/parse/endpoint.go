@@ -18,7 +18,9 @@ type Attachment struct {
 }
 
 // UserDefined tells whether the attachment is to a network that somebody created.
-func (a Attachment) UserDefined() bool { return a.Mode == "" && a.Endpoint.Network != config.DefaultNetwork }
+func (a Attachment) UserDefined() bool {
+	return a.Mode == "" && a.Endpoint.Network != config.DefaultNetwork
+}
 
 // Name is the network's name, or the mode.
 func (a Attachment) Name() string {
