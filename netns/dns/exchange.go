@@ -51,7 +51,7 @@ func (u *upstream) ask(ctx context.Context, q *query, servers []server, network 
 	e := &exchange{u: u, q: q, network: network, reply: reply, results: make(chan result, maxServers+1)}
 	e.ctx, e.cancel = context.WithTimeout(ctx, giveUp)
 	defer e.cancel()
-	ordered, probe := u.order(servers)
+	ordered, probe := u.order(servers, network)
 	e.waiting = ordered
 	e.next()
 	if probe != nil {
@@ -93,6 +93,10 @@ func (e *exchange) start(s server) {
 	}()
 }
 
+func (e *exchange) remember(s server, answered bool) {
+	e.u.remember(way{s, e.network}, answered)
+}
+
 func (e *exchange) impatient() {
 	if e.ticks >= 2 && e.denial {
 		e.finish(e.fallback, len(e.asked))
@@ -101,16 +105,16 @@ func (e *exchange) impatient() {
 }
 
 func (e *exchange) take(r result) {
-	before := slices.Index(e.asked, r.server)
+	before := slices.Index(e.asked, r.server) // so many that were asked earlier have not answered
 	e.asked = slices.Delete(e.asked, before, before+1)
 	if r.answer == nil {
 		if e.ctx.Err() == nil {
-			e.u.remember(r.server, false)
+			e.remember(r.server, false)
 		}
 		e.next()
 		return
 	}
-	e.u.remember(r.server, true)
+	e.remember(r.server, true)
 	code := binary.BigEndian.Uint16(r.answer[2:]) & codeMask
 	nothing := binary.BigEndian.Uint16(r.answer[6:]) == 0
 	switch {
@@ -120,7 +124,7 @@ func (e *exchange) take(r result) {
 			e.fallback = r.answer
 		}
 		e.next()
-	case nothing && len(e.asked) > 0 && e.ticks < 2:
+	case nothing && before > 0 && e.ticks < 2:
 		if !e.denial {
 			e.fallback, e.denial = r.answer, true
 		}
@@ -141,7 +145,7 @@ func (e *exchange) finish(answer []byte, late int) {
 	}
 	e.reply(answer)
 	for _, s := range e.asked[:late] {
-		e.u.remember(s, false)
+		e.remember(s, false)
 	}
 	if len(e.asked) > 0 {
 		time.AfterFunc(again, e.cancel)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -89,6 +90,39 @@ func TestDenialOfSecondServer(t *testing.T) {
 	start(t, ns, Config{HostConfig: hostConfig(t, "127.0.0.2", "127.0.0.3")})
 	if got := records(ask(t, client(t, ns, "udp"), question("git.corp.example.", typeA))); got != "Success 10.50.0.1" {
 		t.Error(got)
+	}
+}
+
+// TestDenialOfFirstServer is believed whoever else has been asked.
+func TestDenialOfFirstServer(t *testing.T) {
+	first, probe := server{address: netip.MustParseAddrPort("127.0.0.2:53")}, server{address: netip.MustParseAddrPort("127.0.0.3:53")}
+	var got []byte
+	q := parsed(question("nobody.example.", typeA))
+	e := &exchange{u: &upstream{}, q: q, network: "udp", asked: []server{first, probe}, cancel: func() {}, reply: func(b []byte) { got = b }}
+	denial := q.reply(nil, 3)
+	e.take(result{first, denial.finish()})
+	if !bytes.Equal(got, denial.b) || !slices.Equal(e.asked, []server{probe}) {
+		t.Errorf("replied %x", got)
+	}
+}
+
+// TestDeadServerIsTriedAgain has the first server come back.
+func TestDeadServerIsTriedAgain(t *testing.T) {
+	ns := container(t)
+	first := upstreamAt(t, "127.0.0.2", nil)
+	upstreamAt(t, "127.0.0.3", nil)
+	s := start(t, ns, Config{HostConfig: hostConfig(t, "127.0.0.2", "127.0.0.3")})
+	conn := client(t, ns, "udp")
+	back := way{server{address: netip.MustParseAddrPort("127.0.0.2:53")}, "udp"}
+	s.upstream.remember(back, false)
+	if got := records(ask(t, conn, question("example.org.", typeA))); got != "Success 127.0.0.3" || first.asked.Load() != 0 {
+		t.Errorf("while the first is not trusted: %s", got)
+	}
+	s.upstream.mu.Lock()
+	s.upstream.silent[back] = time.Time{}
+	s.upstream.mu.Unlock()
+	for got := ""; got != "Success 127.0.0.2"; { // go test's limit ends this
+		got = records(ask(t, conn, question("example.org.", typeA)))
 	}
 }
 
@@ -217,7 +251,11 @@ func TestLinkLocalServer(t *testing.T) {
 	if err := errors.Join(netlink.LinkSetUp(bridge), netlink.AddrAdd(bridge, address)); err != nil {
 		t.Skip("no IPv6: ", err)
 	}
-	upstreamAt(t, "fe80::53%zone0", nil)
+	link, err := netlink.LinkByName(bridge.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	upstreamAt(t, fmt.Sprintf("fe80::53%%%d", link.Attrs().Index), nil)
 	start(t, ns, Config{HostConfig: hostConfig(t, "fe80::53%zone0")})
 	for _, network := range []string{"udp", "tcp"} {
 		if got := records(ask(t, client(t, ns, network), question("example.org.", typeAAAA))); got != "Success fe80::53" {

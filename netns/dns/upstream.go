@@ -26,6 +26,12 @@ type server struct {
 	inside  bool // from the container's namespace
 }
 
+// way is how a server is asked. Not every one that answers datagrams takes connections.
+type way struct {
+	server
+	network string // udp or tcp
+}
+
 // upstream knows the servers that queries are forwarded to.
 type upstream struct {
 	container *os.File // network namespace
@@ -37,12 +43,12 @@ type upstream struct {
 	mu     sync.Mutex
 	stamp  stamp
 	host   []server
-	silent map[server]time.Time // until when a server is not trusted to answer
+	silent map[way]time.Time // until when a server is not trusted to answer
 }
 
 // newUpstream takes the container's namespace over.
 func newUpstream(container *os.File, c Config) *upstream {
-	u := &upstream{container: container, path: c.HostConfig, attached: c.Names != nil, silent: map[server]time.Time{}}
+	u := &upstream{container: container, path: c.HostConfig, attached: c.Names != nil, silent: map[way]time.Time{}}
 	if u.path == "" {
 		u.path = "/etc/resolv.conf"
 	}
@@ -127,7 +133,7 @@ func (u *upstream) hostServers() []server {
 
 // order puts the servers that have been silent last. probe is one of those that it is
 // time to try again, beside the first, so that a dead one delays no query; nil for none.
-func (u *upstream) order(servers []server) (ordered []server, probe *server) {
+func (u *upstream) order(servers []server, network string) (ordered []server, probe *server) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(u.silent) == 0 {
@@ -135,12 +141,13 @@ func (u *upstream) order(servers []server) (ordered []server, probe *server) {
 	}
 	var last []server
 	for _, s := range servers {
-		until, silent := u.silent[s]
+		w := way{s, network}
+		until, silent := u.silent[w]
 		switch {
 		case !silent:
 			ordered = append(ordered, s)
 		case probe == nil && time.Now().After(until):
-			u.silent[s] = time.Now().Add(distrust)
+			u.silent[w] = time.Now().Add(distrust)
 			probe = &s
 		default:
 			last = append(last, s)
@@ -154,13 +161,13 @@ func (u *upstream) order(servers []server) (ordered []server, probe *server) {
 }
 
 // remember notes that a server answered, or did not when another did.
-func (u *upstream) remember(s server, answered bool) {
+func (u *upstream) remember(w way, answered bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if answered {
-		delete(u.silent, s)
+		delete(u.silent, w)
 	} else if len(u.silent) < 64 { // servers come and go with the host's networks
-		u.silent[s] = time.Now().Add(distrust)
+		u.silent[w] = time.Now().Add(distrust)
 	} else {
 		clear(u.silent)
 	}
