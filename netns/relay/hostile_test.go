@@ -1,0 +1,198 @@
+package relay
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ctr/netns"
+)
+
+// syn is the packet that opens a connection.
+func syn(src, dst netip.AddrPort, seq uint32, flags byte) []byte {
+	buf := make([]byte, headerSize+tcpSize)
+	b := buf[headerSize:]
+	binary.BigEndian.PutUint16(b, src.Port())
+	binary.BigEndian.PutUint16(b[2:], dst.Port())
+	binary.BigEndian.PutUint32(b[4:], seq)
+	b[12], b[13] = tcpSize/4<<4, flags
+	binary.BigEndian.PutUint16(b[14:], 65535)
+	binary.BigEndian.PutUint16(b[16:], checksum(b, unix.IPPROTO_TCP, src.Addr(), dst.Addr()))
+	return wrap(buf, headerSize, len(buf), unix.IPPROTO_TCP, src.Addr(), dst.Addr(), 1)
+}
+
+// script is a device that hands out packets and keeps what comes back.
+type script struct {
+	packets chan []byte
+	written chan []byte
+}
+
+func (s *script) ReadPacket(b []byte) (int, error) {
+	p, ok := <-s.packets
+	if !ok {
+		return 0, io.EOF
+	}
+	return copy(b, p), nil
+}
+
+func (s *script) WritePacket(b []byte) error {
+	s.written <- append([]byte(nil), b...)
+	return nil
+}
+
+func (s *script) Close() error { return nil }
+
+// testLoopback gives the relay every spelling of the host's loopback, as no kernel would
+// let them through, and has services there that must not be reached.
+func testLoopback(t *testing.T, s *served) {
+	own, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	var reached atomic.Int32
+	hit := func(c *net.TCPConn) { reached.Add(1); c.Close() }
+	ports := []int{serveTCP(t, own, "127.0.0.1:0", hit), serveTCP(t, own, "[::1]:0", hit), serveTCP(t, own, ":0", hit)}
+	for range 3 {
+		ports = append(ports, echoUDP(t, own, ":0"))
+	}
+	s.stop() // the port in the hub is for one
+	d := &script{packets: make(chan []byte), written: make(chan []byte, 1000)}
+	e, err := newEngine(Config{Hub: s.hub, Host: func() netip.Addr { return netip.MustParseAddr("127.0.0.1") }}, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- e.serve(context.Background()) }()
+	sent := 0
+	for _, a := range []string{
+		"127.0.0.1", "127.1.2.3", "0.0.0.0", "0.0.0.1", "255.255.255.255", HostAddress.String(),
+		"::1", "::", "::ffff:127.0.0.1", "::ffff:0.0.0.0", "::127.0.0.1", "::ffff:198.51.100.1",
+	} {
+		dst, src := netip.MustParseAddr(a), in4
+		if dst.Is6() {
+			src = in6
+		}
+		for _, port := range ports {
+			to := netip.AddrPortFrom(dst, uint16(port))
+			d.packets <- syn(src, to, 1, flagSYN)
+			d.packets <- datagram(src, to, []byte("x"))
+			sent += 2
+		}
+		d.packets <- syn(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 5), netip.MustParseAddrPort(outsideAddr+":5"), 1, flagSYN)
+	}
+	close(d.packets)
+	if err := <-done; err == nil {
+		t.Error("the end of the device was no error")
+	}
+	if n := reached.Load(); n > 0 {
+		t.Errorf("loopback was reached %d times", n)
+	}
+	if len(e.streams.known) > 0 || len(e.flows.known) > 0 {
+		t.Errorf("connections were made: %v %v", e.streams.known, e.flows.known)
+	}
+	answers := 0
+	for len(d.written) > 0 {
+		p, ok := parse(<-d.written)
+		if !ok || p.dst != in4.Addr() && p.dst != in6.Addr() {
+			t.Errorf("answered %v with %x", p.dst, p.raw)
+		}
+		answers++
+	}
+	if few := sent - 2*len(ports); answers != few { // nobody answers for all the world
+		t.Errorf("%d answers to %d packets, want %d", answers, sent, few)
+	}
+	s.start(t)
+}
+
+// testFlood: a container that opens connections to nowhere does not stop another.
+func testFlood(t *testing.T, s *served) {
+	own, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	const nowhere = "198.51.100.99" // a neighbour that swallows everything
+	in(t, own, "ip neigh replace "+nowhere+" lladdr 02:00:00:00:00:99 dev out0 nud permanent")
+	port := serveTCP(t, s.outside, ":0", backwards)
+	u := echoUDP(t, s.outside, outsideAddr+":0")
+	var fd int
+	err = netns.Do(s.containers[1], func() error {
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		from, to := netip.MustParseAddr("10.88.0.3"), netip.MustParseAddr(nowhere)
+		sa, _ := sockaddr(netip.AddrPortFrom(to, 0))
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			src, dst := netip.AddrPortFrom(from, uint16(i)), netip.AddrPortFrom(to, uint16(i>>16+1))
+			unix.Sendto(fd, syn(src, dst, uint32(i), flagSYN), 0, sa)
+			unix.Sendto(fd, datagram(src, dst, []byte("x")), 0, sa)
+			if i%64 == 0 {
+				time.Sleep(time.Millisecond) // leaves the test machine some of its time
+			}
+		}
+	}()
+	for i := range 50 {
+		if err := exchange(s.containers[0], join(outsideAddr, port), pattern(5000)); err != nil {
+			t.Errorf("connection %d: %v", i, err)
+		}
+		if err := ask(s.containers[0], join(outsideAddr, u), pattern(50)); err != nil {
+			t.Errorf("datagram %d: %v", i, err)
+		}
+	}
+	close(stop)
+	<-stopped
+}
+
+// testStray: a segment of a connection that the relay knows nothing of is answered
+// with a reset, as after a restart.
+func testStray(t *testing.T, s *served) {
+	var fd, rx int
+	err := netns.Do(s.containers[0], func() (err error) {
+		if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW); err == nil {
+			rx, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	defer unix.Close(rx)
+	src, dst := netip.MustParseAddrPort("10.88.0.2:4242"), netip.MustParseAddrPort(outsideAddr+":4243")
+	sa, _ := sockaddr(dst)
+	unix.Sendto(fd, syn(src, dst, 5, flagACK), 0, sa)
+	unix.SetsockoptTimeval(rx, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience / time.Second)})
+	b := make([]byte, maxPacket)
+	for {
+		n, err := unix.Read(rx, b)
+		if err != nil {
+			t.Fatal("no reset:", err)
+		}
+		p, ok := parse(b[:n])
+		seg, isTCP := parseTCP(p.payload)
+		if ok && isTCP && seg.src == 4243 && seg.dst == 4242 && seg.flags&flagRST != 0 {
+			return
+		}
+	}
+}
