@@ -101,8 +101,7 @@ func holder(at netip.AddrPort, protocol string) string {
 			}
 		}
 	}
-	letter := protocol[:1]
-	return fmt.Sprintf("to see by which program, run as root: ss -Hlpn%s 'sport = %d'", letter, at.Port())
+	return fmt.Sprintf("to see by which program, run as root: ss -Hlpn%.1s 'sport = :%d'", protocol, at.Port())
 }
 
 // inodeOf finds the socket that keeps at from being bound in a table of proc_pid_net(5).

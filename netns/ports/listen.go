@@ -22,6 +22,10 @@ var everywhere = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 // freeTries bounds the search for a number that is free for IPv4 and IPv6.
 const freeTries = 64
 
+// readBuffer is asked of the kernel for all clients of a UDP port together, in bytes;
+// it grants what net.core.rmem_max allows.
+const readBuffer = 1 << 20
+
 // Listen takes the ports on the host, all of them or, with an error, none. Without an
 // address a port is taken on all of them, IPv4 and, where the host has it, IPv6; a free
 // port has the same number for both. owner names the container of ctr that has published
@@ -164,6 +168,7 @@ func listen(m config.PortMapping, at netip.AddrPort) (socketAt, error) {
 		if err != nil {
 			return s, err
 		}
+		c.(*net.UDPConn).SetReadBuffer(readBuffer)
 		s.port, address = &udpPort{UDPConn: c.(*net.UDPConn), target: m.Port}, c.LocalAddr()
 	}
 	_, number, _ := net.SplitHostPort(address.String())

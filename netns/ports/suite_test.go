@@ -32,7 +32,7 @@ func TestSuite(t *testing.T) {
 		t.Run(hub.name, func(t *testing.T) {
 			for name, test := range map[string]func(*world){
 				"TCP sources": testTCPSources, "UDP sources": testUDPSources, "UDP local addresses": testUDPLocal,
-				"same client port twice": testSamePort, "half close": testHalfClose, "resets": testResets, "refused": testRefused,
+				"same client port twice": testSamePort, "half close": testHalfClose, "keep alive": testKeepAlive, "resets": testResets, "refused": testRefused,
 				"many": testMany, "targets": testTargets, "families": testFamilies, "hairpin": testHairpin, "not transparent": testPlain,
 				"bulk": testBulk, "UDP refused": testUDPRefused, "close": testClose, "memory": testWithoutPipes, "flows": testFlows,
 			} {
@@ -200,6 +200,34 @@ func testResets(w *world) {
 	}
 }
 
+// A side that disappears without a word is found out by the kernel, on both sides.
+func testKeepAlive(w *world) {
+	w.listen(w.container, "[::]:80", whoAmI("a"))
+	l := w.publish(tcp(8080, 80))
+	c, err := w.dial(w.outside, "", host4+":8080")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	bufio.NewReader(c).ReadString('\n')
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for one := range l.open {
+		for i, end := range one.(*connection).ends {
+			end.Control(func(fd uintptr) {
+				on, err1 := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+				idle, err2 := unix.GetsockoptInt(int(fd), unix.SOL_TCP, unix.TCP_KEEPIDLE)
+				if on != 1 || idle != 300 || err1 != nil || err2 != nil {
+					w.t.Errorf("side %d: SO_KEEPALIVE %d, TCP_KEEPIDLE %d, %v, %v", i, on, idle, err1, err2)
+				}
+			})
+		}
+	}
+	if len(l.open) != 1 {
+		w.t.Errorf("%d connections are open, want 1", len(l.open))
+	}
+}
+
 // wantRefused checks that a connection ends by a reset or a refusal.
 func (w *world) wantRefused(to string) {
 	w.t.Helper()
@@ -298,11 +326,8 @@ func testHairpin(w *world) {
 func testPlain(w *world) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	w.echoPackets(w.container, "a", 80)
-	hub := w.hub
-	w.hub = w.container
-	defer func() { w.hub = hub }()
 	l := w.publish(tcp(8080, 80), udp(8080, 80))
-	l.Serve(w, Target{IPv4: netip.MustParseAddr(container4)})
+	l.Serve(&world{t: w.t, hub: w.container}, Target{IPv4: netip.MustParseAddr(container4)})
 	w.wantSeen(w.outside, "", host4+":8080", container4)
 	w.wantSeen(w.host, "", "127.0.0.1:8080", container4)
 	w.wantReplyAddress(w.packets(w.outside, outside4+":6000"), host4+":8080", "a "+container4)
