@@ -28,6 +28,11 @@ func (c *Container) validateNetworks() error {
 			return errors.New("conflicting options: port publishing and a network namespace that is not the container's own")
 		}
 	}
+	for _, link := range c.Links {
+		if !cleanName(link) {
+			return fmt.Errorf("invalid link %q: it may not contain white space, '#' or control characters", link)
+		}
+	}
 	if c.NS.Network != "" && len(c.Networks) > 0 {
 		return fmt.Errorf("conflicting options: network %s and the network mode %s", c.Networks[0].Network, c.NS.Network)
 	}
@@ -85,10 +90,20 @@ func (e Endpoint) Check() error {
 			problems.Add("invalid link-local IP address: " + s)
 		}
 	}
+	for _, s := range append(append([]string(nil), e.Aliases...), e.Links...) {
+		if !cleanName(s) {
+			problems.Add(fmt.Sprintf("invalid alias %q: it may not contain white space, '#' or control characters", s))
+		}
+	}
 	if strings.ContainsAny(e.Interface, "/: \t\n\x00") || len(e.Interface) > 15 || e.Interface == "." || e.Interface == ".." || e.Interface == "lo" {
 		problems.Add(fmt.Sprintf("invalid interface name %q: it has up to 15 characters, no slash, colon or blank, and is not lo", e.Interface))
 	}
 	return problems.Err("invalid endpoint settings")
+}
+
+// cleanName tells whether s can stand in a hosts file.
+func cleanName(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '#' || r == 0x7f })
 }
 
 // Problems are several things that are wrong at once.

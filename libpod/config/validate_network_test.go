@@ -25,6 +25,8 @@ func TestValidateNetworks(t *testing.T) {
 		{in(Endpoint{Network: "a", IPv4: "::1", IPv6: "10.0.0.1"}), "invalid config for network a: invalid endpoint settings:\n* invalid IPv4 address: ::1\n* invalid IPv6 address: 10.0.0.1"},
 		{in(Endpoint{Network: "a", LinkLocal: []string{"x"}}), "invalid config for network a: invalid endpoint settings:\ninvalid link-local IP address: x"},
 		{in(Endpoint{Network: "a", Interface: "../x"}), "invalid config for network a: invalid endpoint settings:\ninvalid interface name \"../x\": it has up to 15 characters, no slash, colon or blank, and is not lo"},
+		{in(Endpoint{Network: "a", Aliases: []string{"x\n1.2.3.4 y"}}), "invalid config for network a: invalid endpoint settings:\ninvalid alias \"x\\n1.2.3.4 y\": it may not contain white space, '#' or control characters"},
+		{Container{Links: []string{"a:b c"}}, "invalid link \"a:b c\": it may not contain white space, '#' or control characters"},
 		{Container{Networks: []Endpoint{{Network: "a"}, {Network: "a"}}}, `network "a" is specified multiple times`},
 		{joined, "conflicting options: port publishing and the container type network mode"},
 		{joinedAll, "conflicting options: port publishing and the container type network mode"},

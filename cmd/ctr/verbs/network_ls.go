@@ -1,10 +1,12 @@
 package verbs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"ctr/libpod"
 	"ctr/netns/network"
@@ -109,14 +111,23 @@ func (p *program) listNetworks(o networkLsOptions) error {
 			rows = append(rows, newNetworkRow(n, o.noTrunc))
 		}
 	}
+	return errors.Join(p.printNetworks(o, rows), unreadable)
+}
+
+func (p *program) printNetworks(o networkLsOptions, rows []networkRow) error {
 	f := format.Parse(o.format)
-	switch {
-	case o.quiet && o.format == "":
+	if o.quiet && o.format == "" {
 		f = format.Format{Template: "{{.ID}}"}
-	case o.noHeading && o.format == "":
-		f = format.Format{Template: "{{.ID}}   {{.Name}}   {{.Driver}}   {{.Scope}}"}
 	}
-	return errors.Join(format.Print(p.Out, f, networkColumns, networkHeaders, rows), unreadable)
+	var out bytes.Buffer
+	if err := format.Print(&out, f, networkColumns, networkHeaders, rows); err != nil {
+		return err
+	}
+	if o.noHeading && !o.quiet && (o.format == "" || strings.HasPrefix(o.format, "table")) {
+		out.ReadString('\n') // the buffer always has a heading
+	}
+	_, err := p.Out.Write(out.Bytes())
+	return err
 }
 
 // networkFilters are the filters of `network ls` with their values understood.

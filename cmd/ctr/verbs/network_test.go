@@ -195,6 +195,7 @@ func TestNetworkVerbs(t *testing.T) {
 		{"network ls", "NETWORK ID     NAME      DRIVER    SCOPE\nSHORT   bridge    bridge    local\nSHORT   host      host      local\nSHORT   my-net    bridge    local\nSHORT   none      null      local\n", ""},
 		{"network list -q -f name=my --no-trunc", "ID\n", ""},
 		{"network ls --format {{.Name}}|{{.Driver}}|{{.Scope}}|{{.IPv4}}|{{.IPv6}}|{{.Internal}}|{{.Labels}}|{{.Label~\"a\"}} -f type=custom", "my-net|bridge|local|true|false|false|a=b|b\n", ""},
+		{"network ls -n -f type=custom", "SHORT   my-net    bridge    local\n", ""},
 		{"network ls --format {{.Name}} -f dangling=true", "", ""},
 		{"network ls --format {{.Name}} -f driver=null", "none\n", ""},
 		{"network ls --format {{.Name}} -f label=a=c", "", ""},
