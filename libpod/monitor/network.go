@@ -29,6 +29,7 @@ import (
 // restart.
 type wiring struct {
 	store *state.Store
+	id    string // of the namespace, for inspect
 	ns    *os.File
 	done  chan struct{} // closed when the wiring is made or err is set
 	err   error
@@ -60,7 +61,7 @@ type place struct {
 func (m *Monitor) connect() (*wiring, error) {
 	mode, _, _ := strings.Cut(m.cfg.NS.Network, ":")
 	var wire func(context.Context, *config.Container) error
-	w := &wiring{store: m.store, done: make(chan struct{})}
+	w := &wiring{store: m.store, id: state.NewID(), done: make(chan struct{})}
 	switch mode {
 	case "":
 		wire = w.join
@@ -202,7 +203,7 @@ func (w *wiring) state() *state.Network {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := &state.Network{}
+	s := &state.Network{SandboxID: w.id}
 	if w.ports != nil {
 		s.Ports = w.ports.Bound()
 	}
