@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -75,8 +76,12 @@ func (h *Hub) attach(container *os.File, n *network.Network, l lease.Lease, o At
 	err = netns.Do(container, func() error { return h.connect(container, bridge, n, l, o) })
 	if err != nil {
 		h.expel(l)
+		return err
 	}
-	return err
+	if s := n.Subnet6(); s != nil && n.GatewayMode(true) != network.Isolated {
+		return h.do(func() error { awaitSolicited(n.BridgeName(), s.Gateway); return nil })
+	}
+	return nil
 }
 
 // connect makes and configures the veth pair; it runs in the container's namespace.
@@ -93,12 +98,34 @@ func (h *Hub) connect(container *os.File, bridge netlink.Link, n *network.Networ
 	}
 	err = h.settlePort(portName(l), n.ICC())
 	if err == nil {
-		err = configure(n, l, o, true)
+		err = configure(n, l, o, true, func() error { return h.awaitUp(portName(l), bridge.Attrs().Name) })
 	}
 	if err != nil {
 		h.removePort(portName(l))
 	}
 	return err
+}
+
+// awaitUp returns when the interfaces of the hub pass frames, which the kernel
+// arranges some time after they are set up: what is sent before is lost, and sent
+// again only after a second. To ask for the interface hurries newer kernels.
+func (h *Hub) awaitUp(names ...string) error {
+	route, err := h.links()
+	if err != nil {
+		return err
+	}
+	for tries := 100; len(names) > 0 && tries > 0; tries-- { // of a millisecond
+		link, err := route.LinkByName(names[0])
+		if err != nil {
+			return fmt.Errorf("looking for %q: %w", names[0], err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			names = names[1:]
+			continue
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil
 }
 
 // addPair makes a veth pair in one step: one end on the bridge, up, the other in the
@@ -135,9 +162,12 @@ func (h *Hub) addPair(container *os.File, bridge netlink.Link, port, iface strin
 	return nil
 }
 
-// settlePort keeps IPv6 off the hub's end of a pair, and containers from each other
-// where they are not to meet.
+// settlePort keeps containers from each other where they are not to meet and, as
+// root, IPv6 off the hub's end of a pair; a made hub has it off by default.
 func (h *Hub) settlePort(port string, icc bool) error {
+	if icc && !h.root {
+		return nil
+	}
 	route, err := h.links()
 	if err != nil {
 		return err
@@ -146,9 +176,11 @@ func (h *Hub) settlePort(port string, icc bool) error {
 	if err != nil {
 		return fmt.Errorf("looking for %q: %w", port, err)
 	}
-	const none = 1 // IN6_ADDR_GEN_MODE_NONE
-	if err := ignore(route.LinkSetIP6AddrGenMode(link, none), unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EINVAL); err != nil {
-		return fmt.Errorf("turning IPv6 off on %q: %w", port, err)
+	if h.root {
+		const none = 1 // IN6_ADDR_GEN_MODE_NONE
+		if err := ignore(route.LinkSetIP6AddrGenMode(link, none), unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EINVAL); err != nil {
+			return fmt.Errorf("turning IPv6 off on %q: %w", port, err)
+		}
 	}
 	if icc {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -19,10 +20,10 @@ import (
 // namespace, so that none ever has an address that nobody gave it. Loopback keeps its own.
 func quietIPv6() error { return tolerable(sysctl("ipv6/conf/default/disable_ipv6", "1")) }
 
-// configure sets up the interface in the calling thread's namespace. Addresses come
-// before the interface is up, so that it tells its neighbours at once of a MAC that
-// they may know another for.
-func configure(n *network.Network, l lease.Lease, o Attachment, gateways bool) error {
+// configure sets up the interface in the calling thread's namespace. connected, if
+// not nil, returns when frames pass; only then the neighbours are told of its MAC,
+// since they may know another for the address.
+func configure(n *network.Network, l lease.Lease, o Attachment, gateways bool, connected func() error) error {
 	if err := interfaceSettings(o, l.IPv6.IsValid()); err != nil {
 		return err
 	}
@@ -35,6 +36,59 @@ func configure(n *network.Network, l lease.Lease, o Attachment, gateways bool) e
 	if err != nil {
 		return fmt.Errorf("looking for the container's interface %q: %w", o.Interface, err)
 	}
+	if err := addAddresses(route, link, n, l); err != nil {
+		return err
+	}
+	if err := route.LinkSetUp(link); err != nil {
+		return fmt.Errorf("setting the container's interface %q up: %w", o.Interface, err)
+	}
+	if gateways {
+		if err := setDefault(route, link, n, l, o); err != nil {
+			return err
+		}
+	}
+	if err := addRoutes(route, link, n, l); err != nil {
+		return err
+	}
+	if connected == nil {
+		return nil
+	}
+	if err := connected(); err != nil {
+		return err
+	}
+	awaitSolicited(o.Interface, l.IPv6)
+	// to set the MAC it has is how to make the kernel announce it, see arp_notify
+	if err := route.LinkSetHardwareAddr(link, link.Attrs().HardwareAddr); err != nil {
+		return fmt.Errorf("announcing %q to its neighbours: %w", o.Interface, err)
+	}
+	return nil
+}
+
+// awaitSolicited returns when the interface of the calling thread's namespace listens
+// for neighbours that look for the IPv6 address. The kernel arranges that some time
+// after address and interface are there; who asks before asks again after a second.
+func awaitSolicited(iface string, a netip.Addr) {
+	if !a.Is6() {
+		return
+	}
+	b := a.As16()
+	group := fmt.Sprintf("ff0200000000000000000001ff%x ", b[13:]) // RFC 4291, 2.7.1
+	const tries = 100                                             // of a millisecond
+	for range tries {
+		groups, err := os.ReadFile("/proc/thread-self/net/igmp6")
+		if err != nil {
+			return
+		}
+		for line := range strings.Lines(string(groups)) {
+			if f := strings.Fields(line); len(f) > 2 && f[1] == iface && strings.Contains(line, group) {
+				return
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func addAddresses(route *netlink.Handle, link netlink.Link, n *network.Network, l lease.Lease) error {
 	for _, a := range []netip.Addr{l.IPv4, l.IPv6} {
 		if !a.IsValid() {
 			continue
@@ -47,15 +101,7 @@ func configure(n *network.Network, l lease.Lease, o Attachment, gateways bool) e
 			return err
 		}
 	}
-	if err := route.LinkSetUp(link); err != nil {
-		return fmt.Errorf("setting the container's interface %q up: %w", o.Interface, err)
-	}
-	if gateways {
-		if err := setDefault(route, link, n, l, o); err != nil {
-			return err
-		}
-	}
-	return addRoutes(route, link, n, l)
+	return nil
 }
 
 // interfaceSettings are those of the container's interface, our own and the user's.

@@ -98,7 +98,7 @@ func (h *Hub) makeBridge(n *network.Network) (netlink.Link, error) {
 func bridgeSettings(name string, ipv6 bool) error {
 	settings := [][2]string{{"disable_ipv6", "1"}}
 	if ipv6 {
-		settings = [][2]string{{"accept_ra", "0"}, {"accept_dad", "0"}, {"disable_ipv6", "0"}}
+		settings = [][2]string{{"accept_ra", "0"}, {"accept_dad", "0"}, {"addr_gen_mode", "0"}, {"disable_ipv6", "0"}}
 	}
 	for _, s := range settings {
 		if err := tolerable(sysctl("ipv6/conf/"+name+"/"+s[0], s[1])); err != nil {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -191,7 +190,7 @@ func (h *Hub) recorded() ([]holder, error) {
 		all = append(all, holder{process: link.Process, fd: link.Hub})
 	}
 	leases, err := h.leases.All()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && len(leases) == 0 {
 		return nil, fmt.Errorf("looking for the containers' network: %w", err)
 	}
 	for _, of := range leases {

@@ -176,8 +176,11 @@ func (h *Hub) remove(elements []element) error {
 // elements are those of all networks that have leases.
 func (h *Hub) elements(t *tables) (all []element, err error) {
 	leases, err := h.leases.All()
+	if err != nil && len(leases) == 0 {
+		return nil, err
+	}
 	if err != nil {
-		return nil, fmt.Errorf("reading leases: %w", err)
+		h.note(fmt.Sprintf("some containers have no rules: %v", err))
 	}
 	for id, of := range leases {
 		n, err := h.networks.Lookup(id)
@@ -202,8 +205,8 @@ func (h *Hub) elements(t *tables) (all []element, err error) {
 // active are the bridge networks with a container.
 func (h *Hub) active() (some []*network.Network, err error) {
 	leases, err := h.leases.All()
-	if err != nil {
-		return nil, fmt.Errorf("reading leases: %w", err)
+	if err != nil && len(leases) == 0 {
+		return nil, err
 	}
 	for id, of := range leases {
 		n, err := h.networks.Lookup(id)

@@ -41,7 +41,7 @@ func (h *Hub) attachParent(container *os.File, n *network.Network, l lease.Lease
 			return fmt.Errorf("making a %s interface on %q: %w", n.Driver, parent.Attrs().Name, err)
 		}
 		direct := n.Driver == network.IPvlan && n.Mode() != "l2"
-		err := configure(n, l, o, !direct)
+		err := configure(n, l, o, !direct, nil)
 		if err == nil && direct && !n.Internal {
 			err = throughInterface(l, o)
 		}

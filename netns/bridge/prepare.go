@@ -54,6 +54,7 @@ var hubSettings = [...][2]string{
 	{"ipv6/conf/default/accept_ra", "0"},
 	{"ipv6/conf/all/accept_redirects", "0"},
 	{"ipv6/conf/default/accept_redirects", "0"},
+	{"ipv6/conf/default/addr_gen_mode", "1"}, // none: the hub's ends of veth pairs need no address
 	{"bridge/bridge-nf-call-iptables", "0"},
 	{"bridge/bridge-nf-call-ip6tables", "0"},
 	{"bridge/bridge-nf-call-arptables", "0"},
@@ -119,7 +120,7 @@ func (h *Hub) unrouteMarked() error {
 		return err
 	}
 	for _, family := range families() {
-		if err := ignore(route.RouteDel(localRoute(family)), unix.ESRCH); err != nil {
+		if err := ignore(route.RouteDel(localRoute(family)), unix.ESRCH, unix.ENOENT); err != nil {
 			return fmt.Errorf("removing the route of marked packets: %w", err)
 		}
 	}

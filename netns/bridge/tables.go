@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -45,7 +46,11 @@ func newTables() *tables {
 		if len(types) > 1 {
 			key = nftables.MustConcatSetType(types...)
 		}
-		return &nftables.Set{Table: table, Name: name, KeyType: key, Concatenation: len(types) > 1}
+		s := &nftables.Set{Table: table, Name: name, KeyType: key, Concatenation: len(types) > 1}
+		if key.Name == nftables.TypeIFName.Name {
+			s.KeyByteOrder = binaryutil.NativeEndian // so that nft(8) shows the names
+		}
+		return s
 	}
 	name, mac, ip, ip6 := nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIPAddr, nftables.TypeIP6Addr
 	t.bridges = set(t.inet, "bridges", name)
@@ -125,9 +130,10 @@ func (t *tables) prerouting(root bool) []words {
 	mine := rule(transparentSocket(), setMark(), accept())
 	if root {
 		return []words{
-			rule(iifIn(t.bridges), opensTCP(), accept()),
-			rule(iifIn(t.bridges), l4(unix.IPPROTO_TCP), mine),
-			rule(iifIn(t.bridges), l4(unix.IPPROTO_UDP), mine),
+			rule(iifNotIn(t.bridges), accept()),
+			rule(opensTCP(), accept()),
+			rule(l4(unix.IPPROTO_TCP), mine),
+			rule(l4(unix.IPPROTO_UDP), mine),
 		}
 	}
 	back := rule(iif(Uplink), opensTCP())

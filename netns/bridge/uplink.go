@@ -46,6 +46,9 @@ func SetUplink(hub *os.File, u Uplinked) error {
 		if err != nil {
 			return fmt.Errorf("looking for it: %w", err)
 		}
+		if err := tolerable(sysctl("ipv6/conf/"+u.Interface+"/addr_gen_mode", "0")); err != nil { // see hubSettings
+			return err
+		}
 		if err := route.LinkSetUp(link); err != nil {
 			return fmt.Errorf("setting it up: %w", err)
 		}
@@ -115,7 +118,10 @@ func uplinkRules(u Uplinked) error {
 	defer c.CloseLasting()
 	table := &nftables.Table{Name: uplinkTable, Family: nftables.TableFamilyINet}
 	if !u.Masquerade {
-		c.AddTable(table) // so that there is one to delete
+		// A look is cheap; a change of rules waits for the whole machine (RCU).
+		if _, err := c.ListTableOfFamily(uplinkTable, table.Family); err != nil {
+			return ignore(err, unix.ENOENT)
+		}
 		c.DelTable(table)
 	} else {
 		replace(c, table, nil, u.chains())

@@ -45,6 +45,10 @@ func iifIn(s *nftables.Set) words {
 	return words{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg0}, in(s)}
 }
 
+func iifNotIn(s *nftables.Set) words {
+	return words{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg0}, notIn(s)}
+}
+
 func oifIn(s *nftables.Set) words {
 	return words{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: reg0}, in(s)}
 }
