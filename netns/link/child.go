@@ -28,8 +28,8 @@ type child struct {
 	output excerpt
 }
 
-// start runs cmd as a helper that is killed when this process dies.
-func start(name string, cmd *exec.Cmd) (*child, error) {
+// spawn runs cmd as a helper that is killed when this process dies.
+func spawn(name string, cmd *exec.Cmd) (*child, error) {
 	p := &child{name: name, cmd: cmd, done: make(chan struct{})}
 	cmd.Stderr = &p.output
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
@@ -105,7 +105,7 @@ func startReady(ctx context.Context, name string, cmd *exec.Cmd, attach func(w *
 	}
 	defer r.Close()
 	attach(w)
-	p, err := start(name, cmd)
+	p, err := spawn(name, cmd)
 	w.Close()
 	if err != nil {
 		return nil, err

@@ -31,30 +31,25 @@ const (
 	slirpRange6 = "fd00::"      // libslirp knows no other
 )
 
-// readyHub makes the uplink device of a link in the hub and points the hub's default
-// route at it, all of which stays when the helper dies. The file is the device when
-// that is what the helper serves (builtin), else nil. Repeating it changes nothing.
-func readyHub(hub *os.File, link string, mtu int) (*os.File, error) {
+// makeDevice makes the uplink device of a link in the hub. It stays when the helper
+// dies, and making it again changes nothing. The file is the device when that is what
+// the helper serves (builtin), else nil.
+func makeDevice(hub *os.File, link string, mtu int) (*os.File, error) {
 	if link == Builtin {
-		device, err := openUp(hub, mtu)
-		if err != nil {
-			return nil, err
-		}
-		if err := bridge.SetUplink(hub, bridge.Uplinked{Interface: bridge.Uplink}); err != nil {
-			device.Close()
-			return nil, err
-		}
-		return device, nil
+		return openUp(hub, mtu)
 	}
 	if err := netns.Do(hub, func() error { return makeTap(link, mtu) }); err != nil {
 		return nil, fmt.Errorf("making the network device %s: %w", bridge.Tap, err)
 	}
-	return nil, setTapUplink(hub, link, ownAddress())
+	return nil, nil
 }
 
-// setTapUplink makes the hub use the TAP device, whose gateways the program behind it
-// plays, and find the host at an address of its own, invalid when it has none.
-func setTapUplink(hub *os.File, link string, host netip.Addr) error {
+// useDevice makes the device that is there the hub's way out. host is the host's own
+// address, invalid when it has none.
+func useDevice(hub *os.File, link string, host netip.Addr) error {
+	if link == Builtin {
+		return bridge.SetUplink(hub, bridge.Uplinked{Interface: bridge.Uplink})
+	}
 	return bridge.SetUplink(hub, bridge.Uplinked{
 		Interface: bridge.Tap, Masquerade: true, HostAddress: host,
 		Gateway4: netip.MustParseAddr(hubGateway), Gateway6: netip.MustParseAddr(range6(link) + "2"),

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ import (
 // network, and gets a cable to a machine outside.
 const (
 	linkEnv      = "NETNS_TEST_LINK"
+	noTunEnv     = "NETNS_TEST_NO_TUN"
 	uplinkHost   = "198.51.100.1"
 	uplinkHost6  = "2001:db8:1::1"
 	outside      = "192.0.2.9" // behind the cable's other end
@@ -50,6 +52,10 @@ func TestHub(t *testing.T) {
 	for _, link := range order {
 		t.Run(link, func(t *testing.T) { testHub(t, "TestUplink", link, os.Getenv("PATH")) })
 	}
+	t.Run("builtin without a TUN device", func(t *testing.T) {
+		t.Setenv(noTunEnv, "1")
+		testHub(t, "TestUplink", Builtin, os.Getenv("PATH"))
+	})
 	t.Run("fall back", func(t *testing.T) { testHub(t, "TestFallBack", "", os.Getenv("PATH")) })
 	t.Run("other pasta", func(t *testing.T) {
 		dir := os.Getenv(otherPasta)
@@ -63,7 +69,7 @@ func TestHub(t *testing.T) {
 func testHub(t *testing.T, test, link, path string) {
 	c := as("hub", "-test.run=^"+test+"$", "-test.v="+strconv.FormatBool(testing.Verbose()))
 	c.Env = append(c.Env, linkEnv+"="+link, "PATH="+path)
-	c.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET
+	c.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS
 	c.Stdout, c.Stderr = nil, nil
 	out, err := c.CombinedOutput()
 	t.Logf("%s", out)
@@ -97,7 +103,11 @@ func TestUplink(t *testing.T) {
 		text, _ := os.ReadFile(filepath.Join(w.run, "net/link.log"))
 		t.Logf("link.log:\n%s", text)
 	})
+	if os.Getenv(noTunEnv) != "" {
+		must(t, unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, ""))
+	}
 	w.build(t)
+	w.baggage(t)
 	w.ensure(t)
 	t.Cleanup(func() { w.kill() })
 	if _, err := inContainer(w.container, "dial", outside+":7"); err == nil {
@@ -112,10 +122,12 @@ func TestUplink(t *testing.T) {
 		{"traffic", w.traffic},
 		{"the host", w.host},
 		{"the host's loopback", w.loopback},
+		{"what it holds", w.holds},
 		{"memory", w.memory},
 		{"killed", w.killed},
 		{"ends after the last lease", w.ends},
 		{"again", w.again},
+		{"another hub", w.anotherHub},
 	} {
 		if !t.Run(step.name, step.run) {
 			return
@@ -308,6 +320,78 @@ func (w *hubWorld) loopback(t *testing.T) {
 	}
 }
 
+// baggage is what a monitor has that the helper must not keep: a container's mounts,
+// and a descriptor that is inherited by mistake.
+func (w *hubWorld) baggage(t *testing.T) {
+	rootfs := filepath.Join(w.run, "container", "root fs")
+	must(t, os.MkdirAll(rootfs, 0o700))
+	must(t, unix.Mount("tmpfs", rootfs, "tmpfs", 0, ""))
+	t.Cleanup(func() { unix.Unmount(rootfs, unix.MNT_DETACH) })
+	terminal, err := unix.Open(filepath.Join(w.run, "terminal"), unix.O_CREAT|unix.O_RDWR, 0o600)
+	must(t, err)
+	t.Cleanup(func() { unix.Close(terminal) })
+}
+
+// holds looks at the helper from outside, as others find the hub through it.
+func (w *hubWorld) holds(t *testing.T) {
+	i, err := Read(w.run)
+	must(t, err)
+	proc := fmt.Sprintf("/proc/%d/", i.Process.Pid)
+	mounts, err := os.ReadFile(proc + "mountinfo")
+	must(t, err)
+	if strings.Contains(string(mounts), w.run+"/") {
+		t.Errorf("the helper holds a container's mounts:\n%s", mounts)
+	}
+	if own, err := os.ReadFile("/proc/self/mountinfo"); err != nil || !strings.Contains(string(own), w.run+"/") {
+		t.Errorf("the monitor has lost its mounts: %v", err)
+	}
+	files, err := filepath.Glob(proc + "fd/*")
+	must(t, err)
+	for _, f := range files {
+		if to, _ := os.Readlink(f); strings.HasSuffix(to, "/terminal") {
+			t.Errorf("the helper holds %s", to)
+		}
+	}
+	if !sameFile(w.hub.NS(), i.Process.Pid, i.Hub) {
+		t.Errorf("descriptor %d of the helper is not the hub", i.Hub)
+	}
+	status, err := os.ReadFile(proc + "status")
+	must(t, err)
+	if !strings.Contains(string(status), "\nNoNewPrivs:\t1\n") {
+		t.Errorf("the helper may gain privileges:\n%s", status)
+	}
+	_, after, _ := strings.Cut(string(status), "\nCapEff:\t")
+	caps, err := strconv.ParseUint(strings.TrimSpace(after[:16]), 16, 64)
+	must(t, err)
+	for _, c := range []int{unix.CAP_SYS_PTRACE, unix.CAP_DAC_OVERRIDE, unix.CAP_MKNOD, unix.CAP_SYS_MODULE} {
+		if caps&(1<<c) != 0 {
+			t.Errorf("the helper has capability %d", c)
+		}
+	}
+	if comm, _ := os.ReadFile(proc + "comm"); string(comm) != Name+"\n" {
+		t.Errorf("the helper is called %q", comm)
+	}
+}
+
+// anotherHub takes the place of one whose containers have ended while its helper lingers.
+func (w *hubWorld) anotherHub(t *testing.T) {
+	old, err := Read(w.run)
+	must(t, err)
+	hub, err := netns.New()
+	must(t, err)
+	defer hub.Close()
+	if err := Ensure(hub, w.run, Options{Helper: w.link}); err == nil || !strings.Contains(err.Error(), strconv.Itoa(old.Process.Pid)) {
+		t.Errorf("a helper with containers was replaced: %v", err)
+	}
+	must(t, w.leases.Release(w.network.ID, strings.Repeat("d", 64)))
+	must(t, Ensure(hub, w.run, Options{Helper: w.link}))
+	now, err := Read(w.run)
+	must(t, err)
+	if old.Process.Alive() || !sameFile(hub, now.Process.Pid, now.Hub) {
+		t.Errorf("the old helper is alive: %v; the new one is %+v", old.Process.Alive(), now)
+	}
+}
+
 // memory tells what the helper takes, in proportional set size.
 func (w *hubWorld) memory(t *testing.T) {
 	i, err := Read(w.run)
@@ -338,14 +422,15 @@ func children(pid int) (found []int) {
 	return found
 }
 
-// killed kills the helper twice in a row while a monitor watches.
+// killed kills the helper twice in a row while monitors watch.
 func (w *hubWorld) killed(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		Watch(ctx, w.run, func() error { return Ensure(w.hub.NS(), w.run, Options{Helper: w.link}) })
-	}()
+	var watched sync.WaitGroup
+	for range 5 {
+		watched.Go(func() {
+			Watch(ctx, w.run, func() error { return Ensure(w.hub.NS(), w.run, Options{Helper: w.link}) })
+		})
+	}
 	for range 2 {
 		old, err := Read(w.run)
 		must(t, err)
@@ -368,7 +453,16 @@ func (w *hubWorld) killed(t *testing.T) {
 	}
 	w.traffic(t)
 	stop()
-	<-watched
+	watched.Wait()
+	helpers := 0
+	for _, pid := range children(os.Getpid()) {
+		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) == Name+"\n" && !gone(pid) {
+			helpers++
+		}
+	}
+	if helpers != 1 {
+		t.Errorf("%d helpers run", helpers)
+	}
 }
 
 func (w *hubWorld) ends(t *testing.T) {

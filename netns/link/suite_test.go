@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ctr/libpod/config"
 	"ctr/netns"
 )
 
@@ -102,6 +103,7 @@ func suite(t *testing.T, helper string) {
 			t.Error("a host that does not exist answers")
 		}
 	})
+	t.Run("published ports", func(t *testing.T) { testPorts(t, helper) })
 	t.Run("close", func(t *testing.T) { testClose(t, ns, l) })
 	t.Run("death of the helper", func(t *testing.T) { testHelperDies(t, helper) })
 	t.Run("death of the monitor", func(t *testing.T) { testMonitorDies(t, helper) })
@@ -195,6 +197,77 @@ func testLoopback(t *testing.T, ns *os.File, l *Link) {
 	p.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	if n, from, err := p.ReadFrom(make([]byte, 100)); err == nil {
 		t.Errorf("%d forged bytes reached the host's loopback from %s", n, from)
+	}
+}
+
+// testPorts publishes through pasta: the container sees who its client is.
+func testPorts(t *testing.T, helper string) {
+	if helper != Pasta {
+		t.Skip("the caller's task")
+	}
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	o := options(t, helper)
+	o.Ports = []config.PortMapping{{HostIP: hostAddress, Port: 7, Protocol: "tcp"}, {HostIP: hostAddress, Port: 7, Protocol: "udp"}}
+	l, err := Connect(t.Context(), ns, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	err = netns.Do(ns, func() error {
+		accept(t, ":7", func(c net.Conn) {
+			c.Read(make([]byte, 100))
+			fmt.Fprint(c, c.RemoteAddr().(*net.TCPAddr).IP)
+		})
+		p, err := net.ListenPacket("udp", ":7")
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { p.Close() })
+		go func() {
+			buf := make([]byte, 100)
+			for {
+				_, from, err := p.ReadFrom(buf)
+				if err != nil {
+					return
+				}
+				p.WriteTo([]byte(from.(*net.UDPAddr).IP.String()), from)
+			}
+		}()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range l.Ports {
+		address := net.JoinHostPort(hostAddress, strconv.Itoa(int(p.HostPort)))
+		c, err := net.Dial(p.Protocol, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(probeTimeout))
+		c.Write([]byte("who am I?"))
+		buf := make([]byte, 100)
+		n, err := c.Read(buf)
+		if err != nil || string(buf[:n]) != hostAddress {
+			t.Errorf("%s: the container sees %q, %v", p.Protocol, buf[:n], err)
+		}
+	}
+	other, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	o.Ports = l.Ports[:1]
+	if l, err := Connect(t.Context(), other, o); err == nil {
+		l.Close()
+		t.Error("a port was published twice")
+	} else if !strings.Contains(err.Error(), strconv.Itoa(int(o.Ports[0].HostPort))) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a port that is taken: %v", err)
 	}
 }
 

@@ -94,8 +94,14 @@ func (h *helper) fallBack(why error) bool {
 	if err != nil {
 		return false
 	}
-	device, err := readyHub(h.hub, next.link, h.mtu)
+	device, err := makeDevice(h.hub, next.link, h.mtu)
+	if err == nil {
+		err = useDevice(h.hub, next.link, h.hostAddress())
+	}
 	if err != nil {
+		if device != nil {
+			device.Close()
+		}
 		h.say("falling back on %s: %v", next.link, err)
 		return false
 	}

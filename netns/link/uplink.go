@@ -111,20 +111,38 @@ func Ensure(hub *os.File, run string, o Options) error {
 		if mtu == 0 {
 			mtu = defaultMTU
 		}
-		device, err := readyHub(hub, c.link, mtu)
-		if err != nil {
-			return fmt.Errorf("connecting the networks through %s: %w", c.link, err)
-		}
-		if device != nil {
-			defer device.Close()
-		}
-		pid, err := launch(hub, device, run, c, mtu)
-		if err != nil {
-			return fmt.Errorf("starting the network helper: %w", err)
-		}
-		// Without its record the helper ends by itself.
-		return Info{Process: process.Of(pid), Link: c.link, Note: c.note, Hub: hubFD}.write(run)
+		return start(hub, run, c, mtu)
 	})
+}
+
+// start makes the device and the helper. Neither the program's start nor the change of
+// the hub's rules waits for the other.
+func start(hub *os.File, run string, c choice, mtu int) error {
+	device, err := makeDevice(hub, c.link, mtu)
+	if err != nil {
+		return fmt.Errorf("connecting the networks through %s: %w", c.link, err)
+	}
+	if device != nil {
+		defer device.Close()
+	}
+	var pid int
+	launched := make(chan error, 1)
+	go func() {
+		var err error
+		pid, err = launch(hub, device, run, c, mtu)
+		launched <- err
+	}()
+	err = useDevice(hub, c.link, ownAddress())
+	if launchErr := <-launched; launchErr != nil {
+		return fmt.Errorf("starting the network helper: %w", launchErr)
+	}
+	if err != nil {
+		unix.Kill(pid, unix.SIGKILL)
+		unix.Wait4(pid, nil, 0, nil)
+		return fmt.Errorf("connecting the networks through %s: %w", c.link, err)
+	}
+	// Without its record the helper ends by itself.
+	return Info{Process: process.Of(pid), Link: c.link, Note: c.note, Hub: hubFD}.write(run)
 }
 
 // serves reports whether a helper runs for hub, or else which one runs for another

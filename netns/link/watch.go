@@ -192,7 +192,7 @@ func (h *helper) lookAgain() {
 	if h.current().Link == Builtin {
 		return
 	}
-	if err := setTapUplink(h.hub, h.current().Link, address); err != nil {
+	if err := useDevice(h.hub, h.current().Link, address); err != nil {
 		h.say("%v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -36,6 +37,7 @@ const (
 	hostAddress6 = "2001:db8::1"
 	resolvFile   = "NETNS_TEST_RESOLV"
 	userEnv      = "NETNS_TEST_USER" // uid:gid
+	runEnv       = "NETNS_TEST_RUN"  // of the suite, instead of all
 )
 
 func TestMain(m *testing.M) {
@@ -196,7 +198,7 @@ func TestWorlds(t *testing.T) {
 	if os.Getenv(roleEnv) != "" {
 		t.Skip("already in a world")
 	}
-	args := []string{"-test.run=^(TestSuite|TestHub)$", "-test.v=" + strconv.FormatBool(testing.Verbose())}
+	args := []string{"-test.run=" + cmp.Or(os.Getenv(runEnv), "^(TestSuite|TestHub)$"), "-test.v=" + strconv.FormatBool(testing.Verbose())}
 	run := func(t *testing.T, c *exec.Cmd) {
 		out, err := c.CombinedOutput()
 		if err != nil {
