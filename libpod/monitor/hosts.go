@@ -57,7 +57,7 @@ func (r *root) writeNames() error {
 	if err != nil {
 		return err
 	}
-	r.hosts = hosts
+	r.hosts, r.resolv = hosts, resolv
 	return errors.Join(r.fill("hosts", "/etc/hosts", hosts), r.fill("resolv.conf", "/etc/resolv.conf", resolv))
 }
 
@@ -88,6 +88,23 @@ func (r *root) renewHosts() error {
 	}
 	r.hosts = after
 	return nil
+}
+
+// renewResolv makes /etc/resolv.conf follow a change of networks, unless the container
+// has changed it.
+func (r *root) renewResolv() error {
+	if r.borrowed != "" {
+		return nil
+	}
+	after, err := netns.ResolvConf(r.resolvInput())
+	if err != nil || slices.Equal(after, r.resolv) {
+		return err
+	}
+	if now, err := os.ReadFile(filepath.Join(r.dir, "resolv.conf")); err != nil || !slices.Equal(now, r.resolv) {
+		return nil // it is the container's now
+	}
+	r.resolv = after
+	return r.fill("resolv.conf", "/etc/resolv.conf", after)
 }
 
 func (r *root) hostsInput() netns.HostsInput {
@@ -126,6 +143,8 @@ func (r *root) resolvInput() netns.ResolvInput {
 	case w.link != nil:
 		p := w.link.Place()
 		in.Forwarders, in.IPv6 = p.DNS, p.Address6.IsValid()
+	case !w.knowsNames() && len(r.cfg.DNS.Servers) > 0:
+		// As Docker: with no names to know, the servers are told to the container itself.
 	default:
 		in.Embedded, in.Names = dns.Address, w.knowsNames()
 	}
@@ -134,7 +153,8 @@ func (r *root) resolvInput() netns.ResolvInput {
 
 // serveNames starts the container's name server.
 func (w *wiring) serveNames(cfg *config.Container) error {
-	c := dns.Config{Names: dns.FromLeases(w.leases, func() []dns.Attached { return w.attached(cfg) })}
+	w.tellNames(cfg)
+	c := dns.Config{Names: dns.FromLeases(w.leases, func() []dns.Attached { return *w.known.Load() })}
 	for _, s := range cfg.DNS.Servers {
 		a, err := netip.ParseAddr(s)
 		if err != nil {
@@ -150,8 +170,8 @@ func (w *wiring) serveNames(cfg *config.Container) error {
 	return err
 }
 
-// attached is what the name server is to know of the networks of the moment.
-func (w *wiring) attached(cfg *config.Container) []dns.Attached {
+// tellNames lets the name server know the networks of the moment.
+func (w *wiring) tellNames(cfg *config.Container) {
 	var list []dns.Attached
 	for _, p := range w.present() {
 		a := dns.Attached{NetworkID: p.network.ID, Name: p.network.Name, DNS: p.named(), Internal: p.network.Internal, Servers: p.network.DNS}
@@ -164,7 +184,7 @@ func (w *wiring) attached(cfg *config.Container) []dns.Attached {
 		}
 		list = append(list, a)
 	}
-	return list
+	w.known.Store(&list)
 }
 
 // named reports whether containers have names in this network.
@@ -330,8 +350,9 @@ func (m *Monitor) rewire(req Request) error {
 	default:
 		err = errors.New("reading the request: it lacks the network")
 	}
+	w.tellNames(m.cfg)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.record.Network = w.state()
-	return errors.Join(err, m.root.renewHosts(), m.store.WriteRecord(m.cfg.ID, m.record))
+	return errors.Join(err, m.root.renewHosts(), m.root.renewResolv(), m.store.WriteRecord(m.cfg.ID, m.record))
 }

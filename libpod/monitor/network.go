@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +42,7 @@ type wiring struct {
 	hub      *bridge.Hub
 	link     *link.Link // of its own
 	dns      *dns.Server
+	known    atomic.Pointer[[]dns.Attached] // to the name server
 	ports    *ports.Listeners
 	notices  []string
 

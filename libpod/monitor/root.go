@@ -39,6 +39,7 @@ type root struct {
 	built  *rspec.Spec // of the present run
 	mounts []rspec.Mount
 	wiring *wiring  // nil when the container has no network of its own
+	resolv []byte   // what was written to /etc/resolv.conf
 	hosts  []byte   // what was written to /etc/hosts last
 	ownEnv []string // without that of links
 
