@@ -45,7 +45,7 @@ func (f *flow) connect(s *service, way route) (int, error) {
 	err := errors.New("it has no route")
 	for _, source := range way.sources(f.key.client) {
 		var fd int
-		fd, err = socket(s.Dialer, unix.SOCK_DGRAM, way.to, source, way.keep && source.Addr() == f.key.client.Addr())
+		fd, err = socket(s.Dialer, unix.SOCK_DGRAM, way.to, source, way.transparent)
 		if err == nil {
 			if err = unix.Connect(fd, sockaddr(f.to)); err == nil {
 				return fd, nil

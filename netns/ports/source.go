@@ -13,12 +13,14 @@ type route struct {
 	to      netip.Addr
 	gateway netip.Addr // source for want of the client's own; invalid leaves it to the kernel
 	keep    bool       // the client's address can be the source
+
+	transparent bool
 }
 
 // route finds the client's way; false when the container cannot be reached.
 func (t Target) route(client netip.Addr) (route, bool) {
-	four := route{to: t.IPv4, gateway: t.Gateway4}
-	six := route{to: t.IPv6, gateway: t.Gateway6}
+	four := route{to: t.IPv4, gateway: t.Gateway4, transparent: t.Transparent}
+	six := route{to: t.IPv6, gateway: t.Gateway6, transparent: t.Transparent}
 	own, other := four, six
 	if client.Is6() {
 		own, other = six, four
@@ -58,7 +60,8 @@ func (r route) sources(client netip.AddrPort) []netip.AddrPort {
 	return append(all, netip.AddrPort{}) // the kernel's choice
 }
 
-// socket makes a socket in the hub, not connected yet, that is bound to source. It does not block.
+// socket makes a socket in the hub, not connected yet, that is bound to source. It does not
+// block. The hub delivers a container's replies to transparent sockets only.
 func socket(d Dialer, typ int, to netip.Addr, source netip.AddrPort, transparent bool) (int, error) {
 	domain := unix.AF_INET
 	if to.Is6() {

@@ -40,7 +40,7 @@ func TestSuite(t *testing.T) {
 			}
 		})
 	}
-	for name, test := range map[string]func(*world){"forms": testForms, "conflicts": testConflicts, "privileged": testPrivileged} {
+	for name, test := range map[string]func(*world){"forms": testForms, "conflicts": testConflicts, "privileged": testPrivileged, "ctr's hub": testHub} {
 		t.Run(name, func(t *testing.T) { test(newWorld(t, false)) })
 	}
 }
@@ -48,12 +48,17 @@ func TestSuite(t *testing.T) {
 // publish publishes and serves the first container's ports.
 func (w *world) publish(want ...config.PortMapping) *Listeners {
 	w.t.Helper()
+	return w.publishAt(w, w.target(), want...)
+}
+
+func (w *world) publishAt(d Dialer, to Target, want ...config.PortMapping) *Listeners {
+	w.t.Helper()
 	l, err := Listen(want, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { l.Close() })
-	l.Serve(w, w.target())
+	l.Serve(d, to)
 	return l
 }
 
@@ -200,34 +205,6 @@ func testResets(w *world) {
 	}
 }
 
-// A side that disappears without a word is found out by the kernel, on both sides.
-func testKeepAlive(w *world) {
-	w.listen(w.container, "[::]:80", whoAmI("a"))
-	l := w.publish(tcp(8080, 80))
-	c, err := w.dial(w.outside, "", host4+":8080")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer c.Close()
-	bufio.NewReader(c).ReadString('\n')
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for one := range l.open {
-		for i, end := range one.(*connection).ends {
-			end.Control(func(fd uintptr) {
-				on, err1 := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE)
-				idle, err2 := unix.GetsockoptInt(int(fd), unix.SOL_TCP, unix.TCP_KEEPIDLE)
-				if on != 1 || idle != 300 || err1 != nil || err2 != nil {
-					w.t.Errorf("side %d: SO_KEEPALIVE %d, TCP_KEEPIDLE %d, %v, %v", i, on, idle, err1, err2)
-				}
-			})
-		}
-	}
-	if len(l.open) != 1 {
-		w.t.Errorf("%d connections are open, want 1", len(l.open))
-	}
-}
-
 // wantRefused checks that a connection ends by a reset or a refusal.
 func (w *world) wantRefused(to string) {
 	w.t.Helper()
@@ -336,7 +313,7 @@ func testPlain(w *world) {
 func testBulk(w *world) {
 	w.listen(w.container, "[::]:80", func(c *net.TCPConn) { io.Copy(c, c); c.Close() })
 	w.publish(tcp(8080, 80))
-	const size = 64 << 20
+	const size = 16 << 20
 	var all sync.WaitGroup
 	for range 4 {
 		c, err := w.dial(w.outside, "", host4+":8080")

@@ -70,7 +70,7 @@ func (s *service) connect(client netip.AddrPort, port uint16) (*os.File, error) 
 	var err error
 	for _, source := range way.sources(client) {
 		var fd int
-		fd, err = socket(s.Dialer, unix.SOCK_STREAM, to.Addr(), source, way.keep && source.Addr() == client.Addr())
+		fd, err = socket(s.Dialer, unix.SOCK_STREAM, to.Addr(), source, way.transparent)
 		if err == nil {
 			var f *os.File
 			if f, err = connect(fd, to, deadline); err == nil {
