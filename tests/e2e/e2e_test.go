@@ -83,7 +83,8 @@ func prepare() (string, error) {
 	script := `set -eu
 chmod 755 "$1"
 mkdir -p "$1/bin" "$1/root/bin" "$1/root/etc" "$1/root/tmp" "$1/root/www/cgi-bin"
-cp "$2/bin/ctr" "$2/bin/ctr-full" "$3" "$1/bin/"
+bin=${CTR_TEST_BIN:-$2/bin}
+cp "$bin/ctr" "$bin/ctr-full" "$3" "$1/bin/"
 cp "$(command -v busybox)" "$1/root/bin/busybox"
 for applet in $("$1/root/bin/busybox" --list); do
 	[ "$applet" = busybox ] || ln -s busybox "$1/root/bin/$applet"

@@ -216,11 +216,11 @@ func ourProcesses() (found []string) {
 		info, err := os.Stat(d)
 		cmdline, _ := os.ReadFile(d + "/cmdline")
 		name, _, _ := strings.Cut(string(cmdline), "\x00")
-		if err != nil || !regexp.MustCompile(`(^|/)(ctr-net|ctr-monitor|ctr-guard|slirp4netns|pasta(\.avx2)?)$`).MatchString(name) {
+		if err != nil || owner(info) != uint32(os.Getuid()) || !regexp.MustCompile(`(^|/)(ctr-net|ctr-monitor|ctr-guard|slirp4netns|pasta(\.avx2)?)$`).MatchString(name) {
 			continue
 		}
 		if ns, err := os.Readlink(d + "/ns/net"); err != nil || ns == mine {
-			found = append(found, fmt.Sprintf("%s %s uid %d", filepath.Base(d), bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '}), owner(info)))
+			found = append(found, fmt.Sprintf("%s %s", filepath.Base(d), bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
 		}
 	}
 	return found

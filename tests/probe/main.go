@@ -9,6 +9,7 @@
 //	probe junk ADDRESS N              N datagrams of nonsense, and N connections that say nothing
 //	probe ask tcp|udp ADDRESS [TEXT]  sends TEXT, prints the answer; exit code 1 without one in three seconds
 //	probe ask -from SOURCE …          from this address of the machine
+//	probe get http://HOST[:PORT]/PATH prints the page; for three seconds the server may still be starting
 //	probe talk ADDRESS SECONDS        an echo's client: fails when a line of its one connection is lost
 //	probe lookup NAME…                prints "NAME ADDRESS" as this container's resolver has it
 //	probe names SERVER SECONDS PREFIX N   queries PREFIX0 … in turns: prints answers per second, fails when one is missing
@@ -39,7 +40,7 @@ func main() {
 		os.Exit(2)
 	}
 	verbs := map[string]func(args []string) error{
-		"who": who, "echo": echo, "ask": ask, "talk": talk, "receive": receive, "scan": scan, "junk": junk, "lookup": lookup, "names": names, "connects": connects,
+		"who": who, "echo": echo, "ask": ask, "get": get, "talk": talk, "receive": receive, "scan": scan, "junk": junk, "lookup": lookup, "names": names, "connects": connects,
 	}
 	for name, f := range hostile {
 		verbs[name] = f
@@ -122,8 +123,10 @@ func ask(args []string) error {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(3 * time.Second))
-	if _, err := fmt.Fprintln(c, flags.Arg(2)); err != nil {
-		return err
+	if flags.NArg() > 2 { // what a server does not read before it closes resets the connection
+		if _, err := fmt.Fprintln(c, flags.Arg(2)); err != nil {
+			return err
+		}
 	}
 	if t, ok := c.(*net.TCPConn); ok {
 		t.CloseWrite()
@@ -138,6 +141,40 @@ func ask(args []string) error {
 	n, err := c.Read(b)
 	os.Stdout.Write(b[:n])
 	return err
+}
+
+func get(args []string) error {
+	host, path, ok := strings.Cut(strings.TrimPrefix(args[0], "http://"), "/")
+	if !ok {
+		return fmt.Errorf("%s is no address of a page", args[0])
+	}
+	to := host
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		to = host + ":80"
+	}
+	for end := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		page, err := fetch(to, host, path)
+		if err == nil || time.Now().After(end) {
+			fmt.Print(page)
+			return err
+		}
+	}
+}
+
+func fetch(to, host, path string) (string, error) {
+	c, err := net.DialTimeout("tcp", to, 3*time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	fmt.Fprintf(c, "GET /%s HTTP/1.0\r\nHost: %s\r\n\r\n", path, host)
+	all, err := io.ReadAll(c)
+	head, body, _ := strings.Cut(string(all), "\r\n\r\n")
+	if f := strings.Fields(head); err == nil && (len(f) < 2 || f[1] != "200") {
+		err = fmt.Errorf("no page: %q", head)
+	}
+	return body, err
 }
 
 // receive prints at once: what is in the container's log has come.

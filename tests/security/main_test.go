@@ -129,7 +129,8 @@ func again(who string, uid int, probe string) (int, error) {
 	script := `set -eu
 mkdir "$1/bin" "$1/home"
 cp "$2" "$1/bin/security.test"
-cp ../../bin/ctr ../../bin/ctr-full "$3" "$(dirname "$3")/netprobe" "$(command -v busybox)" "$1/bin/"
+bin=${CTR_TEST_BIN:-../../bin}
+cp "$bin/ctr" "$bin/ctr-full" "$3" "$(dirname "$3")/netprobe" "$(command -v busybox)" "$1/bin/"
 chown -R "$4" "$1"`
 	if out, err := exec.Command("sh", "-c", script, "sh", dir, self, probe, strconv.Itoa(uid)).CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("%w: %s (make builds the programs)", err, out)

@@ -234,7 +234,7 @@ func (w *World) offline() error {
 			return err
 		}
 		for _, a := range addresses {
-			if err := netlink.AddrDel(link, &a); err != nil {
+			if err := netlink.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) { // a second one goes with the first
 				return err
 			}
 		}
