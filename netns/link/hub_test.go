@@ -1,17 +1,11 @@
 package link
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -125,6 +119,7 @@ func TestUplink(t *testing.T) {
 		{"what it holds", w.holds},
 		{"memory", w.memory},
 		{"killed", w.killed},
+		{"its program killed", w.programKilled},
 		{"ends after the last lease", w.ends},
 		{"again", w.again},
 		{"another hub", w.anotherHub},
@@ -184,84 +179,6 @@ func (w *hubWorld) kill() {
 	}
 }
 
-// plugIn connects the host to the machine outside, and that to an address behind it.
-func (w *hubWorld) plugIn(t *testing.T) {
-	var err error
-	w.outside, err = netns.New()
-	must(t, err)
-	t.Cleanup(func() { w.outside.Close() })
-	must(t, netlink.LinkAdd(&netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: "cable"}, PeerName: "cable", PeerNamespace: netlink.NsFd(w.outside.Fd()),
-	}))
-	must(t, netns.Do(w.outside, func() error {
-		if err := address("lo", outside+"/32", outside6+"/128"); err != nil {
-			return err
-		}
-		return address("cable", cableEnd+"/24", cableEnd6+"/64")
-	}))
-	must(t, netns.Do(w.outside, func() error { return serveOutside(t) }))
-	must(t, address("cable", uplinkHost+"/24", uplinkHost6+"/64"))
-	cable, err := netlink.LinkByName("cable")
-	must(t, err)
-	for _, gateway := range []string{cableEnd, cableEnd6} {
-		ip := net.ParseIP(gateway)
-		must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: cable.Attrs().Index, Gw: ip, Dst: everything(ip)}))
-	}
-	accept(t, uplinkHost+":7", func(c net.Conn) { io.Copy(c, c) })
-	accept(t, "127.0.0.1:80", func(net.Conn) {})
-	accept(t, "[::1]:80", func(net.Conn) {})
-}
-
-// address gives an interface of the calling thread's namespace addresses.
-func address(device string, addresses ...string) error {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	link, err := h.LinkByName(device)
-	if err != nil {
-		return err
-	}
-	for _, text := range addresses {
-		a, err := netlink.ParseAddr(text)
-		if err != nil {
-			return err
-		}
-		if a.IP.To4() == nil {
-			a.Flags = unix.IFA_F_NODAD
-		}
-		if err := h.AddrAdd(link, a); err != nil {
-			return fmt.Errorf("%s: %w", text, err)
-		}
-	}
-	return h.LinkSetUp(link)
-}
-
-// serveOutside starts what the machine outside serves, in the calling thread's namespace.
-func serveOutside(t *testing.T) error {
-	for _, ip := range []string{outside, outside6} {
-		accept(t, net.JoinHostPort(ip, "7"), func(c net.Conn) { io.Copy(c, c) })
-		accept(t, net.JoinHostPort(ip, "9"), takeAndGive)
-		p, err := net.ListenPacket("udp", net.JoinHostPort(ip, "7"))
-		if err != nil {
-			return err
-		}
-		t.Cleanup(func() { p.Close() })
-		go func() {
-			buf := make([]byte, 1<<16)
-			for {
-				n, from, err := p.ReadFrom(buf)
-				if err != nil {
-					return
-				}
-				p.WriteTo(buf[:n], from)
-			}
-		}()
-	}
-	return nil
-}
-
 // online waits for the traffic to flow; go test's own limit ends the wait.
 func (w *hubWorld) online(t *testing.T) {
 	began := time.Now()
@@ -318,212 +235,6 @@ func (w *hubWorld) loopback(t *testing.T) {
 	if n, from, err := p.ReadFrom(make([]byte, 100)); err == nil {
 		t.Errorf("%d forged bytes reached the host's loopback from %s", n, from)
 	}
-}
-
-// baggage is what a monitor has that the helper must not keep: a container's mounts,
-// and a descriptor that is inherited by mistake.
-func (w *hubWorld) baggage(t *testing.T) {
-	rootfs := filepath.Join(w.run, "container", "root fs")
-	must(t, os.MkdirAll(rootfs, 0o700))
-	must(t, unix.Mount("tmpfs", rootfs, "tmpfs", 0, ""))
-	t.Cleanup(func() { unix.Unmount(rootfs, unix.MNT_DETACH) })
-	terminal, err := unix.Open(filepath.Join(w.run, "terminal"), unix.O_CREAT|unix.O_RDWR, 0o600)
-	must(t, err)
-	t.Cleanup(func() { unix.Close(terminal) })
-}
-
-// holds looks at the helper from outside, as others find the hub through it.
-func (w *hubWorld) holds(t *testing.T) {
-	i, err := Read(w.run)
-	must(t, err)
-	proc := fmt.Sprintf("/proc/%d/", i.Process.Pid)
-	mounts, err := os.ReadFile(proc + "mountinfo")
-	must(t, err)
-	if strings.Contains(string(mounts), w.run+"/") {
-		t.Errorf("the helper holds a container's mounts:\n%s", mounts)
-	}
-	if own, err := os.ReadFile("/proc/self/mountinfo"); err != nil || !strings.Contains(string(own), w.run+"/") {
-		t.Errorf("the monitor has lost its mounts: %v", err)
-	}
-	files, err := filepath.Glob(proc + "fd/*")
-	must(t, err)
-	for _, f := range files {
-		if to, _ := os.Readlink(f); strings.HasSuffix(to, "/terminal") {
-			t.Errorf("the helper holds %s", to)
-		}
-	}
-	if !sameFile(w.hub.NS(), i.Process.Pid, i.Hub) {
-		t.Errorf("descriptor %d of the helper is not the hub", i.Hub)
-	}
-	status, err := os.ReadFile(proc + "status")
-	must(t, err)
-	if !strings.Contains(string(status), "\nNoNewPrivs:\t1\n") {
-		t.Errorf("the helper may gain privileges:\n%s", status)
-	}
-	_, after, _ := strings.Cut(string(status), "\nCapEff:\t")
-	caps, err := strconv.ParseUint(strings.TrimSpace(after[:16]), 16, 64)
-	must(t, err)
-	for _, c := range []int{unix.CAP_SYS_PTRACE, unix.CAP_DAC_OVERRIDE, unix.CAP_MKNOD, unix.CAP_SYS_MODULE} {
-		if caps&(1<<c) != 0 {
-			t.Errorf("the helper has capability %d", c)
-		}
-	}
-	if comm, _ := os.ReadFile(proc + "comm"); string(comm) != Name+"\n" {
-		t.Errorf("the helper is called %q", comm)
-	}
-}
-
-// anotherHub takes the place of one whose containers have ended while its helper lingers.
-func (w *hubWorld) anotherHub(t *testing.T) {
-	old, err := Read(w.run)
-	must(t, err)
-	hub, err := netns.New()
-	must(t, err)
-	defer hub.Close()
-	if err := Ensure(hub, w.run, Options{Helper: w.link}); err == nil || !strings.Contains(err.Error(), strconv.Itoa(old.Process.Pid)) {
-		t.Errorf("a helper with containers was replaced: %v", err)
-	}
-	must(t, w.leases.Release(w.network.ID, strings.Repeat("d", 64)))
-	must(t, Ensure(hub, w.run, Options{Helper: w.link}))
-	now, err := Read(w.run)
-	must(t, err)
-	if old.Process.Alive() || !sameFile(hub, now.Process.Pid, now.Hub) {
-		t.Errorf("the old helper is alive: %v; the new one is %+v", old.Process.Alive(), now)
-	}
-}
-
-// memory tells what the helper takes, in proportional set size.
-func (w *hubWorld) memory(t *testing.T) {
-	i, err := Read(w.run)
-	must(t, err)
-	pids := []int{i.Process.Pid}
-	pids = append(pids, children(i.Process.Pid)...)
-	for _, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-		must(t, err)
-		for line := range strings.Lines(string(text)) {
-			if strings.HasPrefix(line, "Pss:") || strings.HasPrefix(line, "Private_Dirty:") {
-				t.Logf("%d: %s", pid, line)
-			}
-		}
-	}
-}
-
-func children(pid int) (found []int) {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, task := range tasks {
-		text, _ := os.ReadFile(task)
-		for _, word := range strings.Fields(string(text)) {
-			if child, err := strconv.Atoi(word); err == nil {
-				found = append(found, child)
-			}
-		}
-	}
-	return found
-}
-
-// killed kills the helper twice in a row while monitors watch.
-func (w *hubWorld) killed(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	var watched sync.WaitGroup
-	for range 5 {
-		watched.Go(func() {
-			Watch(ctx, w.run, func() error { return Ensure(w.hub.NS(), w.run, Options{Helper: w.link}) })
-		})
-	}
-	for range 2 {
-		old, err := Read(w.run)
-		must(t, err)
-		programs := children(old.Process.Pid)
-		began := time.Now()
-		must(t, unix.Kill(old.Process.Pid, unix.SIGKILL))
-		for i := old; i.Process == old.Process || !i.Process.Alive(); {
-			time.Sleep(time.Millisecond)
-			if now, err := Read(w.run); err == nil {
-				i = now
-			}
-		}
-		t.Logf("another helper after %v", time.Since(began))
-		for _, pid := range programs {
-			for !gone(pid) {
-				time.Sleep(time.Millisecond)
-			}
-		}
-		w.online(t)
-	}
-	w.traffic(t)
-	stop()
-	watched.Wait()
-	helpers := 0
-	for _, pid := range children(os.Getpid()) {
-		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) == Name+"\n" && !gone(pid) {
-			helpers++
-		}
-	}
-	if helpers != 1 {
-		t.Errorf("%d helpers run", helpers)
-	}
-}
-
-func (w *hubWorld) ends(t *testing.T) {
-	i, err := Read(w.run)
-	must(t, err)
-	programs := children(i.Process.Pid)
-	must(t, w.leases.Release(w.network.ID, strings.Repeat("c", 64)))
-	began := time.Now()
-	for i.Process.Alive() {
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Logf("after %v", time.Since(began))
-	if _, err := Read(w.run); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the record is still there: %v", err)
-	}
-	for _, pid := range programs {
-		if !gone(pid) {
-			t.Errorf("process %d is still there", pid)
-		}
-	}
-	reap(i.Process.Pid)
-}
-
-// again uses the device that the helper has left behind.
-func (w *hubWorld) again(t *testing.T) {
-	l, err := w.leases.Take(w.network, lease.Lease{Container: strings.Repeat("d", 64), Names: []string{"d"}, Holder: process.This(), HubFD: w.hub.FD()})
-	must(t, err)
-	second, err := netns.New()
-	must(t, err)
-	t.Cleanup(func() { second.Close() })
-	must(t, w.hub.Attach(second, w.network, l, bridge.Attachment{Interface: Interface, Default4: true, Default6: true}))
-	w.container = second
-	w.ensure(t)
-	w.online(t)
-	w.traffic(t)
-}
-
-// TestFallBack has a pasta that dies at once.
-func TestFallBack(t *testing.T) {
-	if os.Getenv(roleEnv) != "hub" {
-		t.Skip("run by TestHub on a host of its own")
-	}
-	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, Pasta), []byte("#!/bin/sh\necho broken >&2\nexit 1\n"), 0o755))
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	w := &hubWorld{link: Pasta, run: t.TempDir()}
-	w.build(t)
-	must(t, Ensure(w.hub.NS(), w.run, Options{}))
-	t.Cleanup(func() { w.kill() })
-	for {
-		i, err := Read(w.run)
-		if err == nil && i.Link != Pasta {
-			if !strings.Contains(i.Note, "broken") {
-				t.Errorf("note %q", i.Note)
-			}
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	w.plugIn(t)
-	w.online(t)
 }
 
 func must(t *testing.T, err error) {

@@ -19,7 +19,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ctr/libpod/config"
 	"ctr/netns"
 )
 
@@ -68,19 +67,7 @@ func suite(t *testing.T, helper string) {
 			t.Errorf("got %q", got)
 		}
 	})
-	t.Run("ipv6", func(t *testing.T) {
-		if !l.Address6.IsValid() {
-			t.Skip("this helper, or this machine, has no IPv6")
-		}
-		if got := mustInContainer(t, ns, "echo", "tcp", net.JoinHostPort(hostAddress6, "7")); got != "hello" {
-			t.Errorf("got %q", got)
-		}
-		for _, to := range []string{l.Gateway6.String(), "::ffff:127.0.0.1", "::1"} {
-			if _, err := inContainer(ns, "dial", net.JoinHostPort(to, "80")); err == nil {
-				t.Errorf("the host's loopback is reached through %s", to)
-			}
-		}
-	})
+	t.Run("ipv6", func(t *testing.T) { testIPv6(t, ns, l) })
 	t.Run("udp", func(t *testing.T) {
 		if got := mustInContainer(t, ns, "echo", "udp", net.JoinHostPort(host, "7")); got != "hello" {
 			t.Errorf("got %q", got)
@@ -108,6 +95,20 @@ func suite(t *testing.T, helper string) {
 	t.Run("death of the helper", func(t *testing.T) { testHelperDies(t, helper) })
 	t.Run("death of the monitor", func(t *testing.T) { testMonitorDies(t, helper) })
 	t.Run("cancelled", func(t *testing.T) { testCancelled(t, helper) })
+}
+
+func testIPv6(t *testing.T, ns *os.File, l *Link) {
+	if !l.Address6.IsValid() {
+		t.Skip("this helper, or this machine, has no IPv6")
+	}
+	if got := mustInContainer(t, ns, "echo", "tcp", net.JoinHostPort(hostAddress6, "7")); got != "hello" {
+		t.Errorf("got %q", got)
+	}
+	for _, to := range []string{l.Gateway6.String(), "::ffff:127.0.0.1", "::1"} {
+		if _, err := inContainer(ns, "dial", net.JoinHostPort(to, "80")); err == nil {
+			t.Errorf("the host's loopback is reached through %s", to)
+		}
+	}
 }
 
 // skipOldPasta skips where the installed pasta is one that is passed over.
@@ -197,77 +198,6 @@ func testLoopback(t *testing.T, ns *os.File, l *Link) {
 	p.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	if n, from, err := p.ReadFrom(make([]byte, 100)); err == nil {
 		t.Errorf("%d forged bytes reached the host's loopback from %s", n, from)
-	}
-}
-
-// testPorts publishes through pasta: the container sees who its client is.
-func testPorts(t *testing.T, helper string) {
-	if helper != Pasta {
-		t.Skip("the caller's task")
-	}
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ns.Close() })
-	o := options(t, helper)
-	o.Ports = []config.PortMapping{{HostIP: hostAddress, Port: 7, Protocol: "tcp"}, {HostIP: hostAddress, Port: 7, Protocol: "udp"}}
-	l, err := Connect(t.Context(), ns, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	err = netns.Do(ns, func() error {
-		accept(t, ":7", func(c net.Conn) {
-			c.Read(make([]byte, 100))
-			fmt.Fprint(c, c.RemoteAddr().(*net.TCPAddr).IP)
-		})
-		p, err := net.ListenPacket("udp", ":7")
-		if err != nil {
-			return err
-		}
-		t.Cleanup(func() { p.Close() })
-		go func() {
-			buf := make([]byte, 100)
-			for {
-				_, from, err := p.ReadFrom(buf)
-				if err != nil {
-					return
-				}
-				p.WriteTo([]byte(from.(*net.UDPAddr).IP.String()), from)
-			}
-		}()
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range l.Ports {
-		address := net.JoinHostPort(hostAddress, strconv.Itoa(int(p.HostPort)))
-		c, err := net.Dial(p.Protocol, address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(probeTimeout))
-		c.Write([]byte("who am I?"))
-		buf := make([]byte, 100)
-		n, err := c.Read(buf)
-		if err != nil || string(buf[:n]) != hostAddress {
-			t.Errorf("%s: the container sees %q, %v", p.Protocol, buf[:n], err)
-		}
-	}
-	other, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	o.Ports = l.Ports[:1]
-	if l, err := Connect(t.Context(), other, o); err == nil {
-		l.Close()
-		t.Error("a port was published twice")
-	} else if !strings.Contains(err.Error(), strconv.Itoa(int(o.Ports[0].HostPort))) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("a port that is taken: %v", err)
 	}
 }
 
