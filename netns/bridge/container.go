@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
@@ -21,8 +22,7 @@ import (
 func quietIPv6() error { return tolerable(sysctl("ipv6/conf/default/disable_ipv6", "1")) }
 
 // configure sets up the interface in the calling thread's namespace. connected, if
-// not nil, returns when frames pass; only then the neighbours are told of its MAC,
-// since they may know another for the address.
+// not nil, returns when frames pass; only then the neighbours can be told of its MAC.
 func configure(n *network.Network, l lease.Lease, o Attachment, gateways bool, connected func() error) error {
 	if err := interfaceSettings(o, l.IPv6.IsValid()); err != nil {
 		return err
@@ -39,7 +39,7 @@ func configure(n *network.Network, l lease.Lease, o Attachment, gateways bool, c
 	if err := addAddresses(route, link, n, l); err != nil {
 		return err
 	}
-	if err := route.LinkSetUp(link); err != nil {
+	if err := setUp(link); err != nil {
 		return fmt.Errorf("setting the container's interface %q up: %w", o.Interface, err)
 	}
 	if gateways {
@@ -57,11 +57,39 @@ func configure(n *network.Network, l lease.Lease, o Attachment, gateways bool, c
 		return err
 	}
 	awaitSolicited(o.Interface, l.IPv6)
+	if !surprising(l) {
+		return nil
+	}
 	// to set the MAC it has is how to make the kernel announce it, see arp_notify
 	if err := route.LinkSetHardwareAddr(link, link.Attrs().HardwareAddr); err != nil {
 		return fmt.Errorf("announcing %q to its neighbours: %w", o.Interface, err)
 	}
 	return nil
+}
+
+// surprising reports whether neighbours may know another MAC for the lease's address
+// from its owner before. That is not so when the MAC is made of the address, which
+// spares a broadcast to all containers of the network.
+func surprising(l lease.Lease) bool {
+	if !l.IPv4.IsValid() || l.IPv6.IsValid() {
+		return true
+	}
+	return l.MAC != net.HardwareAddr(append([]byte{0x02, 0x42}, l.IPv4.AsSlice()...)).String()
+}
+
+// setUp sets the interface of the calling thread's namespace up, with arp_notify on.
+// To look a setting up in /proc/sys takes the longer the more namespaces there are.
+func setUp(link netlink.Link) error {
+	const arpNotify = 22 // IPV4_DEVCONF_ARP_NOTIFY
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index, msg.Flags, msg.Change = int32(link.Attrs().Index), unix.IFF_UP, unix.IFF_UP
+	req.AddData(msg)
+	families := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+	families.AddRtAttr(unix.AF_INET, nil).AddRtAttr(unix.IFLA_INET_CONF, nil).AddRtAttr(arpNotify, nl.Uint32Attr(1))
+	req.AddData(families)
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
 }
 
 // awaitSolicited returns when the interface of the calling thread's namespace listens
@@ -106,15 +134,11 @@ func addAddresses(route *netlink.Handle, link netlink.Link, n *network.Network, 
 
 // interfaceSettings are those of the container's interface, our own and the user's.
 func interfaceSettings(o Attachment, ipv6 bool) error {
-	own := [][2]string{{"ipv4/conf/%/arp_notify", "1"}}
 	if ipv6 {
-		own = append(own,
-			[2]string{"ipv6/conf/%/accept_ra", "0"}, [2]string{"ipv6/conf/%/accept_dad", "0"},
-			[2]string{"ipv6/conf/%/ndisc_notify", "1"}, [2]string{"ipv6/conf/%/disable_ipv6", "0"})
-	}
-	for _, s := range own {
-		if err := tolerable(sysctl(strings.Replace(s[0], "%", o.Interface, 1), s[1])); err != nil {
-			return err
+		for _, s := range [...][2]string{{"accept_ra", "0"}, {"accept_dad", "0"}, {"ndisc_notify", "1"}, {"disable_ipv6", "0"}} {
+			if err := tolerable(sysctl("ipv6/conf/"+o.Interface+"/"+s[0], s[1])); err != nil {
+				return err
+			}
 		}
 	}
 	for name, value := range o.Sysctls {

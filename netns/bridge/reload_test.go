@@ -4,14 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"ctr/netns"
 	"ctr/netns/lease"
 	"ctr/netns/network"
 )
@@ -135,46 +131,5 @@ func TestHubAddressOfAnother(t *testing.T) {
 			t.Errorf("connecting to the address's owner number %d: %v", i, err)
 		}
 		c.stop()
-	}
-}
-
-// BenchmarkThroughput compares TCP through a bridge with TCP through a bare veth pair.
-func BenchmarkThroughput(b *testing.B) {
-	s := newStage(b)
-	if _, err := exec.LookPath("iperf3"); err != nil {
-		b.Skip("iperf3 is not installed")
-	}
-	n := s.network(network.Network{Name: "a", Subnets: subnets("172.30.1.0/24"), Options: map[string]string{"mtu": "65520"}})
-	one, two := s.start(n), s.start(n)
-	bare1, bare2 := s.namespace(), s.namespace()
-	pair := fmt.Sprintf("ip link add v0 mtu 65520 type veth peer name v1 mtu 65520 netns /proc/%d/fd/%d; ip addr add 10.9.9.1/24 dev v0; ip link set v0 up", unix.Getpid(), bare2.Fd())
-	if out, err := inNS(bare1, "sh", "-ec", pair); err != nil {
-		b.Fatal(out)
-	}
-	if out, err := inNS(bare2, "sh", "-ec", "ip addr add 10.9.9.2/24 dev v1; ip link set v1 up"); err != nil {
-		b.Fatal(out)
-	}
-	measure := func(name string, client, server *container, to string) {
-		b.Run(name, func(b *testing.B) {
-			c := exec.Command("iperf3", "-s", "-1")
-			if err := netns.Do(server.ns, c.Start); err != nil {
-				b.Fatal(err)
-			}
-			defer c.Wait()
-			for dial(client.ns, at(netip.MustParseAddr(to), 5201), time.Second) != nil {
-				time.Sleep(10 * time.Millisecond)
-			}
-			time.Sleep(200 * time.Millisecond)
-			out, err := inNS(client.ns, "sh", "-c", "iperf3 -c "+to+" -t 4 -f m | awk '/receiver/ {print $7}'")
-			var rate float64
-			if _, scan := fmt.Sscan(out, &rate); err != nil || scan != nil {
-				b.Fatalf("iperf3: %v %s", err, out)
-			}
-			b.ReportMetric(rate, "Mbit/s")
-		})
-	}
-	for range 3 {
-		measure("bare", &container{ns: bare1}, &container{ns: bare2}, "10.9.9.2")
-		measure("bridge", one, two, two.lease.IPv4.String())
 	}
 }
