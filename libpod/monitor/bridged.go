@@ -239,6 +239,24 @@ func (w *wiring) leave(cfg *config.Container, name string) error {
 	return errors.Join(w.release(p), w.redirect(before))
 }
 
+// reload takes up what has changed of the networks' definitions, and makes their rules again.
+func (w *wiring) reload() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var errs []error
+	for i, p := range w.places {
+		n, err := w.networks.Lookup(p.network.ID)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		renewed := *p
+		renewed.network = n
+		w.places[i] = &renewed
+	}
+	return errors.Join(append(errs, w.hub.Reload())...)
+}
+
 // defaults are the places whose gateways are the default routes.
 func (w *wiring) defaults() (d [2]*place) {
 	for _, p := range w.places {

@@ -12,6 +12,7 @@ import (
 	"ctr/libpod/config"
 	"ctr/netns"
 	"ctr/netns/dns"
+	"ctr/netns/link"
 	"ctr/netns/network"
 	"ctr/netns/relay"
 )
@@ -26,7 +27,8 @@ func (r *root) connected() error {
 	}
 	<-w.done
 	if w.err != nil {
-		if !undemanding(r.cfg) {
+		var asked *link.AskedError
+		if !undemanding(r.cfg) || errors.As(w.err, &asked) {
 			return w.err
 		}
 		r.notices = append(r.notices, fmt.Sprintf("the container has no network: %v", w.err))
@@ -346,7 +348,7 @@ func (m *Monitor) rewire(req Request) error {
 	case req.Op == OpDisconnect:
 		err = w.leave(m.cfg, req.Network)
 	case req.Op == OpReload:
-		return w.hub.Reload()
+		err = w.reload()
 	default:
 		err = errors.New("reading the request: it lacks the network")
 	}

@@ -24,11 +24,20 @@ const (
 	Builtin     = "builtin"
 )
 
-// order is the links that the hub may have, best first.
-var order = []string{Pasta, Slirp4netns, Builtin}
+// order is the links that the hub may have, best first, by measurement: docs/networking.md.
+var order = []string{Builtin, Pasta, Slirp4netns}
 
 // chooseEnv names the link that is wanted, before what containers.conf says.
 const chooseEnv = "CTR_NETWORK_LINK"
+
+// AskedError says that the link that somebody named cannot be had: no other is taken
+// in its place.
+type AskedError struct{ Err error }
+
+func (e *AskedError) Error() string { return e.Err.Error() }
+
+// Unwrap is the reason.
+func (e *AskedError) Unwrap() error { return e.Err }
 
 // choice is the link to use.
 type choice struct {
@@ -47,10 +56,10 @@ func choose(wanted string) (choice, error) {
 	}
 	if wanted != "" {
 		if !slices.Contains(order, wanted) {
-			return choice{}, fmt.Errorf("unknown network link %q%s: use %s", wanted, by, strings.Join(order, ", "))
+			return choice{}, &AskedError{fmt.Errorf("unknown network link %q%s: use %s", wanted, by, strings.Join(order, ", "))}
 		}
 		if err := unavailable(wanted); err != nil {
-			return choice{}, fmt.Errorf("%w%s", err, by)
+			return choice{}, &AskedError{fmt.Errorf("%w%s", err, by)}
 		}
 		return choice{link: wanted, note: note, chosen: true}, nil
 	}

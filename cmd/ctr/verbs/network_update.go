@@ -2,11 +2,13 @@ package verbs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 
 	"ctr/libpod"
+	"ctr/netns/network"
 )
 
 func buildNetworkUpdate(p *program) *command {
@@ -17,7 +19,7 @@ func buildNetworkUpdate(p *program) *command {
 			words(&add, "dns-add", "Add DNS servers to the network"),
 			words(&drop, "dns-drop", "Remove DNS servers from the network"),
 		},
-		run: func(_ context.Context, args []string) error {
+		run: func(ctx context.Context, args []string) error {
 			added, err := addresses(add)
 			if err != nil {
 				return err
@@ -49,7 +51,24 @@ func buildNetworkUpdate(p *program) *command {
 				return err
 			}
 			fmt.Fprintln(p.Out, n.Name)
-			return nil
+			return reloadOn(ctx, runtime, n)
 		},
 	}
+}
+
+// reloadOn tells the containers that run on network n that it has changed.
+func reloadOn(ctx context.Context, runtime *libpod.Runtime, n *network.Network) error {
+	leases, err := runtime.Leases().Of(n.ID)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range leases {
+		c, err := runtime.Lookup(l.Container)
+		if err == nil && l.Holder.Alive() {
+			err = c.ReloadNetwork(ctx)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
