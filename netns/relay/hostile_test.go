@@ -134,6 +134,7 @@ func testFlood(t *testing.T, s *served) {
 	}
 	defer unix.Close(fd)
 	stop, stopped := make(chan struct{}), make(chan struct{})
+	defer func() { close(stop); <-stopped }()
 	go func() {
 		defer close(stopped)
 		from, to := netip.MustParseAddr("10.88.0.3"), netip.MustParseAddr(nowhere)
@@ -154,14 +155,12 @@ func testFlood(t *testing.T, s *served) {
 	}()
 	for i := range 50 {
 		if err := exchange(s.containers[0], join(outsideAddr, port), pattern(5000)); err != nil {
-			t.Errorf("connection %d: %v", i, err)
+			t.Fatalf("connection %d: %v", i, err)
 		}
 		if err := ask(s.containers[0], join(outsideAddr, u), pattern(50)); err != nil {
-			t.Errorf("datagram %d: %v", i, err)
+			t.Fatalf("datagram %d: %v", i, err)
 		}
 	}
-	close(stop)
-	<-stopped
 }
 
 // testStray: a segment of a connection that the relay knows nothing of is answered

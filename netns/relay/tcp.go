@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -33,9 +34,9 @@ type streams struct {
 
 	mu      sync.Mutex
 	known   map[tuple]*connection
+	copying map[*connection]struct{}
 	pending *crowd[*connection]
 	open    map[netip.Addr]int // connections of each source
-	opened  int
 	closed  bool
 	running sync.WaitGroup
 }
@@ -48,13 +49,14 @@ const (
 	joined        // being copied
 )
 
-// connection is one that a container has opened or wants to. It is in streams.known for
-// its whole life.
+// connection is one that a container has opened or wants to. It is in streams.known until
+// it ends or another takes its name.
 type connection struct {
 	tuple
 	state state
 	began time.Time
 	first []byte // the packet that opens it
+	seq   uint32 // its sequence number
 	host  int    // the socket, until joined
 	watch ticket
 	place place     // among the pending
@@ -73,9 +75,13 @@ func newStreams(e *engine, files int) (*streams, error) {
 	pending := max(16, min(4096, files/8))
 	s := &streams{
 		engine: e, most: max(16, (files-files/4-pending-64)/6), // two sockets and two pipes each
-		known: map[tuple]*connection{}, pending: newCrowd[*connection](pending), open: map[netip.Addr]int{},
+		known: map[tuple]*connection{}, copying: map[*connection]struct{}{}, pending: newCrowd[*connection](pending), open: map[netip.Addr]int{},
 	}
 	err := netns.Do(e.Hub, func() error {
+		// Otherwise the kernel drops the first segment of a connection whose ports were
+		// just in use: what is left of the old socket makes it think that it is not
+		// to be forwarded. Where that cannot be set, such a connection takes longer.
+		os.WriteFile("/proc/sys/net/ipv4/tcp_early_demux", []byte("0"), 0)
 		for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 			fd, err := listen(family)
 			if errors.Is(err, unix.EAFNOSUPPORT) && family == unix.AF_INET6 {
@@ -145,20 +151,24 @@ func (s *streams) take(p packet) {
 	t := tuple{netip.AddrPortFrom(p.src, seg.src), netip.AddrPortFrom(p.dst, seg.dst)}
 	s.mu.Lock()
 	if c := s.known[t]; c != nil {
-		again := c.state != dialing
-		if !again && seg.opens() {
-			c.first = append(c.first[:0], p.raw...) // the container may have begun anew
+		anew := seg.opens() && seg.seq != c.seq
+		if c.state == dialing && anew {
+			c.first, c.seq = append(c.first[:0], p.raw...), seg.seq
 		}
-		s.mu.Unlock()
-		if again {
-			s.write(p.raw)
+		if c.state != joined || !anew {
+			again := c.state != dialing
+			s.mu.Unlock()
+			if again {
+				s.write(p.raw)
+			}
+			return
 		}
-		return
+		delete(s.known, t) // the container has done with it
 	}
 	s.mu.Unlock()
 	switch {
 	case seg.opens():
-		if err := s.dial(t, p.raw); err != nil {
+		if err := s.dial(t, seg.seq, p.raw); err != nil {
 			s.refuse(t, p.raw, err)
 		}
 	case seg.flags&flagRST == 0 && answerable(p.src, p.dst):
@@ -194,14 +204,14 @@ func (s *streams) writeReset(t tuple, first []byte) {
 var errTooMany = errors.New("too many connections")
 
 // dial begins to connect to t.dst. What comes of it is the poller's to see.
-func (s *streams) dial(t tuple, first []byte) error {
+func (s *streams) dial(t tuple, seq uint32, first []byte) error {
 	to, err := s.target(t.src.Addr(), t.dst.Addr())
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.opened+s.pending.size() >= s.most || s.open[t.src.Addr()] >= s.most/2 {
+	if s.closed || len(s.copying)+s.pending.size() >= s.most || s.open[t.src.Addr()] >= s.most/2 {
 		return errTooMany
 	}
 	now := time.Now()
@@ -220,7 +230,7 @@ func (s *streams) dial(t tuple, first []byte) error {
 		unix.Close(fd)
 		return err
 	}
-	c := &connection{tuple: t, host: fd, began: now, first: append([]byte(nil), first...)}
+	c := &connection{tuple: t, host: fd, began: now, seq: seq, first: append([]byte(nil), first...)}
 	c.watch, err = s.poller.watch(fd, unix.EPOLLOUT, func(uint32) { s.answered(c) })
 	if err != nil {
 		unix.Close(fd)
@@ -314,7 +324,7 @@ func (s *streams) join(t tuple, fd int) bool {
 	}
 	c.state, c.first, c.ends = joined, nil, [2]*stream{inside, outside}
 	s.open[t.src.Addr()]++
-	s.opened++
+	s.copying[c] = struct{}{}
 	s.running.Go(func() { s.run(c) })
 	return true
 }
@@ -330,8 +340,10 @@ func (s *streams) run(c *connection) {
 	couple(c.ends[0], c.ends[1], &s.pipes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.known, c.tuple)
-	s.opened--
+	if s.known[c.tuple] == c {
+		delete(s.known, c.tuple)
+	}
+	delete(s.copying, c)
 	source := c.src.Addr()
 	if s.open[source]--; s.open[source] == 0 {
 		delete(s.open, source)
@@ -378,7 +390,7 @@ func (s *streams) close() {
 		unix.Close(l.fd)
 	}
 	s.pending.each(s.drop)
-	for _, c := range s.known {
+	for c := range s.copying {
 		for _, end := range c.ends {
 			end.abort()
 		}

@@ -160,10 +160,11 @@ func userWithSubordinateIDs() string {
 }
 
 // A world is: the host, which is this process's own namespace (interface out0), the
-// outside at the other end of its cable, and a hub with three containers, the last of
-// which has an ordinary MTU.
+// outside at the other end of its cable, and a hub with three containers, the last in
+// a network with an ordinary MTU.
 //
-//	outside 198.51.100.2 --- .1 host      hub 10.88.0.1 --- .2 .3 .4 containers
+//	outside 198.51.100.2 --- .1 host      hub 10.88.0.1 --- .2 .3 containers
+//	                                          10.89.0.1 --- .4
 type world struct {
 	outside, hub *os.File
 	containers   [3]*os.File
@@ -202,24 +203,28 @@ func newWorld(t *testing.T) *world {
 		echo "0 0" > /proc/sys/net/ipv4/ping_group_range`)
 	in(t, w.outside, `ip addr add `+outsideAddr+`/24 dev eth0; ip addr add `+outsideAddr6+`/64 dev eth0 nodad
 		ip addr add 192.0.2.7/32 dev lo`)
-	in(t, w.hub, `ip link add br0 mtu 65520 type bridge; ip link set br0 up
-		ip addr add 10.88.0.1/16 dev br0; ip addr add fd00:88::1/64 dev br0 nodad
-		echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+	in(t, w.hub, `echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
 		echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter
 		for f in -4 -6; do ip $f rule add fwmark 7 lookup 100; ip $f route add local default dev lo table 100; done
 		nft -f - <<'E'
 `+rules+`E`)
-	for i := range w.containers {
+	for i, mtu := range []string{"65520", "65520", "1500"} {
 		w.containers[i] = newNS(t)
 		port := "c" + strconv.Itoa(i)
 		cable(t, w.hub, w.containers[i], port)
-		mtu := "65520"
-		if i == 2 {
-			mtu = "1500"
+		net := 88
+		if mtu == "1500" {
+			net = 89
 		}
-		in(t, w.hub, "ip link set "+port+" mtu "+mtu+" master br0")
-		in(t, w.containers[i], fmt.Sprintf(`ip link set eth0 mtu %s; ip addr add 10.88.0.%d/16 dev eth0; ip addr add fd00:88::%d/64 dev eth0 nodad
-			ip route add default via 10.88.0.1; ip -6 route add default via fd00:88::1`, mtu, i+2, i+2))
+		in(t, w.hub, fmt.Sprintf(`ip link set %[1]s mtu %[2]s
+			if ! ip link set %[1]s master br%[3]d; then
+				ip link add br%[3]d mtu %[2]s type bridge
+				ip addr add 10.%[3]d.0.1/16 dev br%[3]d; ip addr add fd00:%[3]d::1/64 dev br%[3]d nodad
+				ip link set %[1]s master br%[3]d; ip link set br%[3]d up
+			fi`, port, mtu, net))
+		in(t, w.containers[i], fmt.Sprintf(`ip link set eth0 mtu %[1]s
+			ip addr add 10.%[2]d.0.%[3]d/16 dev eth0; ip addr add fd00:%[2]d::%[3]d/64 dev eth0 nodad
+			ip route add default via 10.%[2]d.0.1; ip -6 route add default via fd00:%[2]d::1`, mtu, net, i+2))
 	}
 	return w
 }
