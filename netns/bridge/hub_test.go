@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"strconv"
@@ -10,8 +11,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ctr/netns"
 	"ctr/netns/lease"
 	"ctr/netns/network"
+	"ctr/pkg/process"
 )
 
 func TestHubContainersOfANetworkReachEachOtherAndTheirGateway(t *testing.T) {
@@ -79,6 +82,87 @@ func TestHubWithoutICCContainersAreApart(t *testing.T) {
 	one.cannotReach(at(two.lease.IPv4, 80))
 	if err := one.ping(n.Subnets[0].Gateway); err != nil {
 		t.Error(err)
+	}
+	// nor by way of the gateway
+	for _, c := range []*container{one, two} {
+		c.command("ip", "route", "del", "172.30.1.0/24")
+		c.command("ip", "route", "add", "172.30.1.1", "dev", "eth0")
+		c.command("ip", "route", "add", "172.30.1.0/24", "via", "172.30.1.1")
+	}
+	one.cannotReach(at(two.lease.IPv4, 80))
+}
+
+func TestHubBridgesOfNetworksThatAreNoMore(t *testing.T) {
+	s := newStage(t)
+	for range 3 {
+		n := s.network(network.Network{Name: "a", Subnets: subnets("172.30.1.0/24")})
+		one, two := s.start(n), s.start(n)
+		listen(t, two.ns, at(two.lease.IPv4, 80))
+		one.reaches(at(two.lease.IPv4, 80))
+		if err := one.ping(n.Subnets[0].Gateway); err != nil {
+			t.Error(err)
+		}
+		one.stop()
+		two.stop()
+		if err := s.networks.Remove(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, _ := inNS(s.hub.NS(), "ip", "-o", "addr"); strings.Count(out, "172.30.1.1/24") > 1 {
+		t.Errorf("the address of the gateway more than once:\n%s", out)
+	}
+}
+
+// TestHubManyAtOnce has many processes' worth of hubs attach and leave together, the
+// first and the last among them.
+func TestHubManyAtOnce(t *testing.T) {
+	s := newStage(t)
+	n := s.network(network.Network{Name: "a", Subnets: subnets("172.30.1.0/24", "fd30:1::/64")})
+	const many, rounds = 8, 5
+	failed := make(chan error, many)
+	for range many {
+		go func() {
+			failed <- func() error {
+				h, err := Open(s.run, s.leases, s.networks)
+				if err != nil {
+					return err
+				}
+				defer h.Close()
+				for range rounds {
+					l, err := s.leases.Take(n, lease.Lease{Container: randomID(), Holder: process.This(), HubFD: h.FD()})
+					if err != nil {
+						return err
+					}
+					ns, err := netns.New()
+					if err != nil {
+						return err
+					}
+					defer ns.Close()
+					if err := h.Attach(ns, n, l, Attachment{Interface: "eth0", Default4: true}); err != nil {
+						return err
+					}
+					if out, err := inNS(ns, "ping", "-c1", "-W5", n.Subnet4().Gateway.String()); err != nil {
+						return fmt.Errorf("%w: %s", err, out)
+					}
+					err = errors.Join(h.Detach(ns, n, l, "eth0"), s.leases.Release(n.ID, l.Container), h.Left(n))
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			}()
+		}()
+	}
+	for range many {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+	if !s.hub.Root() {
+		return
+	}
+	if out, _ := inNS(s.hub.NS(), "nft", "list", "tables"); strings.Contains(out, "ctr") {
+		t.Errorf("tables after the last left:\n%s", out)
 	}
 }
 

@@ -27,7 +27,9 @@ func networkElements(t *tables, n *network.Network) (all []element) {
 	bridge := ifname(n.BridgeName())
 	add := func(s *nftables.Set, key []byte) { all = append(all, element{set: s, key: key}) }
 	add(t.bridges, bridge)
-	add(t.paths, append(ifname(n.BridgeName()), bridge...))
+	if n.ICC() { // else they could meet by way of the gateway
+		add(t.paths, append(ifname(n.BridgeName()), bridge...))
+	}
 	for _, trusted := range n.TrustedHostInterfaces() {
 		add(t.paths, append(ifname(trusted), bridge...))
 	}

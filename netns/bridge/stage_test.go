@@ -89,15 +89,19 @@ func (s *stage) namespace() *os.File {
 
 // take is a lease for a new container.
 func (s *stage) take(n *network.Network, want lease.Lease) lease.Lease {
-	id := make([]byte, 32)
-	rand.Read(id)
-	want.Container, want.Holder, want.HubFD = hex.EncodeToString(id), process.This(), s.hub.FD()
+	want.Container, want.Holder, want.HubFD = randomID(), process.This(), s.hub.FD()
 	want.Names = []string{want.Container[:12]}
 	l, err := s.leases.Take(n, want)
 	if err != nil {
 		s.Fatal(err)
 	}
 	return l
+}
+
+func randomID() string {
+	id := make([]byte, 32)
+	rand.Read(id)
+	return hex.EncodeToString(id)
 }
 
 // start makes a container on the network.

@@ -166,14 +166,13 @@ func (t *tables) forward(root bool) []words {
 }
 
 // input protects what listens in a made hub. ICMP is what ping, path MTU discovery
-// and finding neighbours need.
+// and finding neighbours need; the kernel is told to ignore redirects and routers.
 func (t *tables) input(l lacking) []words {
-	rules := []words{rule(iif("lo"), accept()), rule(marked(), accept())}
-	for _, t := range []byte{0, 3, 8, 11, 12} {
-		rules = append(rules, rule(family(unix.NFPROTO_IPV4), l4(unix.IPPROTO_ICMP), icmpType(t), accept()))
-	}
-	for _, t := range []byte{1, 2, 3, 4, 128, 129, 135, 136} {
-		rules = append(rules, rule(l4(unix.IPPROTO_ICMPV6), icmpType(t), accept()))
+	rules := []words{
+		rule(iif("lo"), accept()),
+		rule(marked(), accept()),
+		rule(l4(unix.IPPROTO_ICMP), accept()),
+		rule(l4(unix.IPPROTO_ICMPV6), accept()),
 	}
 	if !l.reject {
 		rules = append(rules,

@@ -24,7 +24,8 @@ const uplinkTable = "ctr-uplink"
 type Uplinked struct {
 	Interface string
 	// Gateways on the link. Without one the device itself takes all packets of the
-	// family, as a TUN device does; but a default route over it that is there stays.
+	// family, as a TUN device does; but a default route over it that is there stays,
+	// and a link that masquerades has no IPv6 then.
 	Gateway4, Gateway6 netip.Addr
 	// Masquerade gives the packets of containers the device's own addresses, for links
 	// that carry no others, and lets in only answers.
@@ -72,7 +73,7 @@ func uplinkRoute(route *netlink.Handle, link netlink.Link, family int, u Uplinke
 	}
 	if gateway.IsValid() {
 		r = &netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice()}
-	} else if hasDefault(route, link, family) {
+	} else if hasDefault(route, link, family) || family == unix.AF_INET6 && u.Masquerade {
 		return nil
 	}
 	err := route.RouteReplace(r)
