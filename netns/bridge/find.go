@@ -33,6 +33,9 @@ func Open(run string, leases *lease.Leases, networks *network.Networks) (*Hub, e
 		return nil, fmt.Errorf("making the directory for the networks' state: %w", err)
 	}
 	if !userns.Inside() {
+		if userns.Needed() {
+			return nil, errors.New("opening the containers' network: it is the user namespace's, which this process is not in")
+		}
 		ns, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
 			return nil, fmt.Errorf("opening the host's network namespace: %w", err)

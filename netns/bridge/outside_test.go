@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -299,17 +300,10 @@ func TestHubBuiltinLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := s.start(s.network(network.Network{Name: "a", Subnets: subnets("172.30.1.0/24")}))
-	const all = unix.ETH_P_ALL>>8 | unix.ETH_P_ALL&0xff<<8
-	wire := -1
-	err := netns.Do(outside, func() (err error) {
-		wire, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
-		return errors.Join(err, unix.SetsockoptTimeval(wire, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	target := at(netip.MustParseAddr("192.0.2.50"), TransparentPort) // of all ports, the one that might be mistaken
+	defer s.putBack(outside, target.Addr())()
 	listener := -1
-	err = netns.Do(s.hub.NS(), func() (err error) {
+	err := netns.Do(s.hub.NS(), func() (err error) {
 		listener, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		return errors.Join(err, transparent(listener, unix.AF_INET),
 			unix.SetsockoptTimeval(listener, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 5}),
@@ -319,30 +313,6 @@ func TestHubBuiltinLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(listener)
-	target := at(netip.MustParseAddr("192.0.2.50"), TransparentPort) // of all ports, the one that might be mistaken
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		defer unix.Close(wire)
-		buf := make([]byte, 65536)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			n, from, err := unix.Recvfrom(wire, buf, 0)
-			if err != nil || n < 54 || buf[12] != 8 || buf[13] != 0 || buf[23] != unix.IPPROTO_TCP {
-				continue
-			}
-			if sa := from.(*unix.SockaddrLinklayer); sa.Pkttype == unix.PACKET_OUTGOING || netip.AddrFrom4([4]byte(buf[30:34])) != target.Addr() {
-				continue
-			}
-			copy(buf, append(append([]byte(nil), buf[6:12]...), buf[0:6]...)) // back to where it came from
-			unix.Sendto(wire, buf[:n], 0, &unix.SockaddrLinklayer{Ifindex: from.(*unix.SockaddrLinklayer).Ifindex, Protocol: all})
-		}
-	}()
-	defer func() { close(stop); <-stopped }()
 	if err := dial(one.ns, target, soon); err != nil {
 		t.Fatalf("a container connects to the outside: %v", err)
 	}
@@ -357,4 +327,37 @@ func TestHubBuiltinLink(t *testing.T) {
 	if local, _ := unix.Getsockname(conn); addressOf(local) != target.Addr() {
 		t.Errorf("the link sees destination %v, want %v", addressOf(local), target.Addr())
 	}
+}
+
+// putBack sends TCP packets to the address, which come by wire into ns, back by it,
+// until the function it returns is called.
+func (s *stage) putBack(ns *os.File, target netip.Addr) (stop func()) {
+	const all = unix.ETH_P_ALL>>8 | unix.ETH_P_ALL&0xff<<8
+	wire := -1
+	err := netns.Do(ns, func() (err error) {
+		wire, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
+		return errors.Join(err, unix.SetsockoptTimeval(wire, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}))
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	var over atomic.Bool
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		defer unix.Close(wire)
+		for buf := make([]byte, 65536); !over.Load(); {
+			n, from, err := unix.Recvfrom(wire, buf, 0)
+			if err != nil || n < 54 || buf[12] != 8 || buf[13] != 0 || buf[23] != unix.IPPROTO_TCP {
+				continue
+			}
+			sa := from.(*unix.SockaddrLinklayer)
+			if sa.Pkttype == unix.PACKET_OUTGOING || netip.AddrFrom4([4]byte(buf[30:34])) != target {
+				continue
+			}
+			copy(buf, append(append([]byte(nil), buf[6:12]...), buf[0:6]...))
+			unix.Sendto(wire, buf[:n], 0, &unix.SockaddrLinklayer{Ifindex: sa.Ifindex, Protocol: all})
+		}
+	}()
+	return func() { over.Store(true); <-stopped }
 }
