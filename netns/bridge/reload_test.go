@@ -85,6 +85,28 @@ func TestHubRulesComeBack(t *testing.T) {
 	three.stop()
 }
 
+func TestHubOnALesserKernel(t *testing.T) {
+	s := newStage(t)
+	n := s.network(network.Network{Name: "a", Subnets: subnets("172.30.1.0/24", "fd30:1::/64")})
+	apart := s.start(s.network(network.Network{Name: "b", Subnets: subnets("172.30.2.0/24")}))
+	listen(t, apart.ns, at(apart.lease.IPv4, 80))
+	for _, l := range []lacking{{reject: true}, {transparent: true}, {nat: true}, {bridge: true}, {true, true, true, true}} {
+		if out, err := inNS(s.hub.NS(), "nft", "flush", "ruleset"); err != nil {
+			t.Fatal(out)
+		}
+		s.hub.lacking = l
+		if err := s.hub.Reload(); err != nil {
+			t.Errorf("%+v: %v", l, err)
+		}
+		one, two := s.start(n), s.start(n)
+		listen(t, two.ns, at(two.lease.IPv4, 80))
+		one.reaches(at(two.lease.IPv4, 80))
+		one.cannotReach(at(apart.lease.IPv4, 80))
+		one.stop()
+		two.stop()
+	}
+}
+
 func TestHubHundredContainers(t *testing.T) {
 	s := newStage(t)
 	n := s.network(network.Network{Name: "a", Subnets: subnets("172.30.0.0/16")})

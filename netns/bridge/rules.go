@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/google/nftables"
@@ -72,11 +73,14 @@ func (h *Hub) rebuild() error {
 		if err == nil {
 			break
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("writing the firewall rules of the containers' network: this kernel has no nftables, or is very slow; load nf_tables (%w)", err)
+		}
 		if !h.doWithout(err) {
 			return fmt.Errorf("writing the firewall rules of the containers' network: %w", err)
 		}
 	}
-	if h.lacking.bridge {
+	if !h.has(t.ports) {
 		return nil
 	}
 	err = h.transaction(func(c *nftables.Conn) error {
@@ -84,8 +88,10 @@ func (h *Hub) rebuild() error {
 		return change(c.SetAddElements, elements, func(s *nftables.Set) bool { return s.Table == t.bridge })
 	})
 	if err != nil {
+		h.mu.Lock()
 		h.lacking.bridge = true
-		h.note(fmt.Sprintf("containers of one network can pretend to be one another, because this kernel does not filter bridged frames (%v); load nft_meta_bridge and nf_tables with the bridge family", err))
+		h.mu.Unlock()
+		h.note(fmt.Sprintf("containers of one network can pretend to be one another, because this kernel does not filter bridged frames (%v); a kernel with CONFIG_NF_TABLES_BRIDGE does", err))
 	}
 	return nil
 }
@@ -109,17 +115,24 @@ func (h *Hub) doWithout(err error) bool {
 	if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EINVAL) {
 		return false
 	}
+	line := ""
+	h.mu.Lock()
 	switch l := &h.lacking; {
 	case !h.root && !l.reject:
 		l.reject = true
 	case !l.transparent:
 		l.transparent = true
-		h.note("published ports and the built-in link do not work, because this kernel lacks nft_socket or nft_tproxy; load these modules")
+		line = "published ports and the built-in link do not work, because this kernel lacks nft_socket or nft_tproxy; load these modules"
 	case h.root && !l.nat:
 		l.nat = true
-		h.note("containers reach only this host, because this kernel lacks nft_masq or nft_nat; load these modules")
+		line = "containers reach only this host, because this kernel lacks nft_masq or nft_nat; load these modules"
 	default:
+		h.mu.Unlock()
 		return false
+	}
+	h.mu.Unlock()
+	if line != "" {
+		h.note(line)
 	}
 	return true
 }
