@@ -106,7 +106,11 @@ func (h *Hub) routeMarked(iface string, on bool) error {
 		if err := ignore(route.RuleAdd(rule), unix.EEXIST); err != nil {
 			return fmt.Errorf("adding a routing rule for marked packets: %w", err)
 		}
-		if err := ignore(route.RouteAdd(localRoute(family)), unix.EEXIST); err != nil {
+		err := ignore(route.RouteAdd(localRoute(family)), unix.EEXIST)
+		if family == unix.AF_INET6 { // the host has IPv6 switched off
+			err = ignore(err, unix.EACCES)
+		}
+		if err != nil {
 			return fmt.Errorf("adding the route of marked packets: %w", err)
 		}
 	}

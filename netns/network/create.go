@@ -57,7 +57,7 @@ func (s *Networks) make(n Network) (*Network, error) {
 	if err := n.complete(others); err != nil {
 		return nil, err
 	}
-	if err := n.check(); err != nil {
+	if err := errors.Join(n.check(), n.checkParentExists()); err != nil {
 		return nil, err
 	}
 	if !n.ConfigOnly {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 )
@@ -86,6 +87,21 @@ func (n *Network) checkParent(s string) error {
 		return nil
 	}
 	return checkInterface(s)
+}
+
+// checkParentExists is nil when the host has the interface that the network's are to
+// hang on; that of a VLAN is made when it is needed, on one that must be there.
+func (n *Network) checkParentExists() error {
+	name := n.Parent()
+	if n.Driver != Macvlan && n.Driver != IPvlan || name == "" {
+		return nil
+	}
+	for _, name := range []string{name, strings.Split(name, ".")[0]} {
+		if _, err := os.Stat("/sys/class/net/" + name); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("the host has no interface %q, which -o parent names", name)
 }
 
 // check is nil when every part of the definition, made or read, can be used.
