@@ -72,8 +72,8 @@ func (f *flows) find(key flowKey) (*flow, error) {
 		f.crowd.touch(w.place)
 		return w, nil
 	}
-	if f.closed {
-		return nil, unix.ENOTCONN
+	if f.closed || f.known[flowKey{key.protocol, tuple{key.dst, key.src}}] != nil {
+		return nil, errUnanswerable // the latter is an answer to a container that is none
 	}
 	source := key.src.Addr()
 	for victim, full := f.crowd.room(source); full; victim, full = f.crowd.room(source) {

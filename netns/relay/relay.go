@@ -21,20 +21,17 @@
 //
 // # What the hub must have
 //
-// Forwarding on, rp_filter off, these rules of nft(8) at prerouting, priority mangle,
+// Forwarding on, rp_filter off, these rules of nft(8) at prerouting,
+// priority mangle,
 //
-//	iifname != "up0" tcp flags & (syn | ack) != syn socket transparent 1 meta mark set M accept
-//	iifname "up0" tcp flags & rst == 0 tproxy to :10001 meta mark set M accept
+//	iifname != "up0" tcp flags & (fin | syn | rst | ack) != syn socket transparent 1 meta mark set M accept
+//	iifname "up0" tcp flags & (fin | syn | rst | ack) == syn tproxy to :10001 meta mark set M accept
 //
-// packets marked M routed to the machine itself (`ip rule add fwmark M lookup T`, `ip route
-// add local default dev lo table T`, both for IPv6 too), and at forward
-//
-//	iifname "up0" oifname "up0" drop
-//
-// First segments are left out of the first rule because a listening socket on port
-// 10001, and a closed connection's remainder, would take them; resets are left out of the
-// second because the relay sends those to containers. The last rule keeps answers to an
-// address that no container has from coming out again as if they were questions.
+// and packets marked M routed to the machine itself: `ip rule add fwmark M lookup T`, `ip
+// route add local default dev lo table T`, both for IPv6 too. First segments are left out of
+// the first rule because a listening socket on port 10001, and a closed connection's
+// remainder, would take them; all but them are left out of the second because the relay
+// sends resets to containers.
 //
 // A container may send anything. Tables are bounded, for each container and in all.
 package relay

@@ -18,7 +18,8 @@ import (
 type tuple struct{ src, dst netip.AddrPort }
 
 // patienceTime is how long a connection is at least given before it makes room for
-// others. So a flood of new ones ends here, cheaply, and not in the host's network.
+// others. So a flood of new ones ends here, cheaply, and not in the host's network, and
+// those that containers do not accept cannot fill the hub's queue.
 const patienceTime = 3 * time.Second
 
 // acceptTime is how long a connection may take from the answer of its destination to
@@ -71,6 +72,16 @@ type listener struct {
 	quiet bool // because of an error; see sweep
 }
 
+// settings are for the hub, IPv6 too. Where they cannot be made, what they are for
+// takes a second longer.
+var settings = map[string]string{
+	// Else the kernel drops the first segment of a connection whose ports were just
+	// in use: what is left of the old socket makes it think that it must not forward it.
+	"tcp_early_demux": "0",
+	// The answer to a cookie belongs to no socket, so that the hub would not keep it.
+	"tcp_syncookies": "0",
+}
+
 func newStreams(e *engine, files int) (*streams, error) {
 	pending := max(16, min(4096, files/8))
 	s := &streams{
@@ -78,10 +89,9 @@ func newStreams(e *engine, files int) (*streams, error) {
 		known: map[tuple]*connection{}, copying: map[*connection]struct{}{}, pending: newCrowd[*connection](pending), open: map[netip.Addr]int{},
 	}
 	err := netns.Do(e.Hub, func() error {
-		// Otherwise the kernel drops the first segment of a connection whose ports were
-		// just in use: what is left of the old socket makes it think that it is not
-		// to be forwarded. Where that cannot be set, such a connection takes longer.
-		os.WriteFile("/proc/sys/net/ipv4/tcp_early_demux", []byte("0"), 0)
+		for name, value := range settings {
+			os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0)
+		}
 		for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 			fd, err := listen(family)
 			if errors.Is(err, unix.EAFNOSUPPORT) && family == unix.AF_INET6 {
@@ -151,19 +161,10 @@ func (s *streams) take(p packet) {
 	t := tuple{netip.AddrPortFrom(p.src, seg.src), netip.AddrPortFrom(p.dst, seg.dst)}
 	s.mu.Lock()
 	if c := s.known[t]; c != nil {
-		anew := seg.opens() && seg.seq != c.seq
-		if c.state == dialing && anew {
-			c.first, c.seq = append(c.first[:0], p.raw...), seg.seq
-		}
-		if c.state != joined || !anew {
-			again := c.state != dialing
+		if again := s.takeKnown(c, seg, p); !again {
 			s.mu.Unlock()
-			if again {
-				s.write(p.raw)
-			}
 			return
 		}
-		delete(s.known, t) // the container has done with it
 	}
 	s.mu.Unlock()
 	switch {
@@ -174,6 +175,25 @@ func (s *streams) take(p packet) {
 	case seg.flags&flagRST == 0 && answerable(p.src, p.dst):
 		s.write(reset(t, seg))
 	}
+}
+
+// takeKnown is given a packet that bears the name of a connection. It reports whether that
+// is free now. s.mu is held.
+func (s *streams) takeKnown(c *connection, seg segment, p packet) (free bool) {
+	switch {
+	case !seg.opens(): // the kernel's copying is about to end, or has not begun
+	case c.state == joined:
+		if seg.seq == c.seq { // a late repetition
+			return false
+		}
+		delete(s.known, c.tuple) // the container has done with it
+		return true
+	case c.state == dialed:
+		s.write(p.raw)
+	case seg.seq != c.seq: // the container has begun anew
+		c.first, c.seq = append(c.first[:0], p.raw...), seg.seq
+	}
+	return false
 }
 
 // refuse tells the container that first leads nowhere.
@@ -216,7 +236,7 @@ func (s *streams) dial(t tuple, seq uint32, first []byte) error {
 	}
 	now := time.Now()
 	if victim, full := s.pending.room(t.src.Addr()); full {
-		if now.Sub(victim.began) < patienceTime {
+		if victim.state == dialed || now.Sub(victim.began) < patienceTime {
 			return errTooMany
 		}
 		s.drop(victim)

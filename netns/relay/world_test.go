@@ -180,12 +180,8 @@ const rules = `
 table inet test {
 	chain pre {
 		type filter hook prerouting priority mangle
-		iifname != "up0" tcp flags & (syn | ack) != syn socket transparent 1 meta mark set 7 accept
-		iifname "up0" tcp flags & rst == 0 tproxy to :10001 meta mark set 7 accept
-	}
-	chain forward {
-		type filter hook forward priority filter
-		iifname "up0" oifname "up0" drop
+		iifname != "up0" tcp flags & (fin | syn | rst | ack) != syn socket transparent 1 meta mark set 7 accept
+		iifname "up0" tcp flags & (fin | syn | rst | ack) == syn tproxy to :10001 meta mark set 7 accept
 	}
 }
 `
