@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"encoding/binary"
 	"io"
 	"net"
@@ -64,14 +63,7 @@ func testLoopback(t *testing.T, s *served) {
 	for range 3 {
 		ports = append(ports, echoUDP(t, own, ":0"))
 	}
-	s.stop() // the port in the hub is for one
-	d := &script{packets: make(chan []byte), written: make(chan []byte, 1000)}
-	e, err := newEngine(Config{Hub: s.hub, Host: func() netip.Addr { return netip.MustParseAddr("127.0.0.1") }}, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- e.serve(context.Background()) }()
+	d, done := s.script(t, "127.0.0.1")
 	sent := 0
 	for _, a := range []string{
 		"127.0.0.1", "127.1.2.3", "0.0.0.0", "0.0.0.1", "255.255.255.255", HostAddress.String(),
@@ -89,10 +81,7 @@ func testLoopback(t *testing.T, s *served) {
 		}
 		d.packets <- syn(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 5), netip.MustParseAddrPort(outsideAddr+":5"), 1, flagSYN)
 	}
-	close(d.packets)
-	if err := <-done; err == nil {
-		t.Error("the end of the device was no error")
-	}
+	e := done()
 	if n := reached.Load(); n > 0 {
 		t.Errorf("loopback was reached %d times", n)
 	}
@@ -110,7 +99,45 @@ func testLoopback(t *testing.T, s *served) {
 	if few := sent - 2*len(ports); answers != few { // nobody answers for all the world
 		t.Errorf("%d answers to %d packets, want %d", answers, sent, few)
 	}
-	s.start(t)
+}
+
+// script has a relay work with a scripted device. The function that it returns ends it,
+// lets the tables be looked at, and puts the real one to work again.
+func (s *served) script(t *testing.T, host string) (*script, func() *engine) {
+	s.stop() // the port in the hub is for one
+	d := &script{packets: make(chan []byte), written: make(chan []byte, 1000)}
+	e, err := newEngine(Config{Hub: s.hub, Host: func() netip.Addr { return netip.MustParseAddr(host) }}, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() {
+		err := e.read()
+		e.poller.close()
+		served <- err
+	}()
+	go e.poller.run()
+	return d, func() *engine {
+		close(d.packets)
+		if err := <-served; err != io.EOF {
+			t.Errorf("the device's end was seen as %v", err)
+		}
+		t.Cleanup(func() { e.close(); s.start(t) })
+		return e
+	}
+}
+
+// testStranger: a container that speaks for somebody outside does not set two of them
+// talking: what comes back for one is no question to the other.
+func testStranger(t *testing.T, s *served) {
+	a, b := netip.MustParseAddrPort(outsideAddr+":7"), netip.MustParseAddrPort("198.51.100.9:7")
+	d, done := s.script(t, hostAddr)
+	d.packets <- datagram(a, b, []byte("x"))
+	d.packets <- datagram(b, a, []byte("x"))
+	e := done()
+	if n := len(e.flows.known); n != 1 {
+		t.Errorf("%d flows, want 1", n)
+	}
 }
 
 // testFlood: a container that opens connections to nowhere does not stop another.

@@ -75,7 +75,8 @@ func TestSuite(t *testing.T) {
 			}{
 				{"TCP", testTCP}, {"many", testMany}, {"resets", testResets}, {"refused", testRefused}, {"unreachable", testUnreachable},
 				{"UDP", testUDP}, {"UDP refused", testUDPRefused}, {"small MTU", testSmallMTU}, {"ping", testPing},
-				{"the host", testHost}, {"loopback", testLoopback}, {"flood", testFlood}, {"same port again", testSamePort}, {"port 10001", testTransparentPort},
+				{"the host", testHost}, {"loopback", testLoopback}, {"stranger", testStranger},
+				{"flood", testFlood}, {"same port again", testSamePort}, {"port 10001", testTransparentPort},
 				{"stray segment", testStray}, {"restart", testRestart}, {"offline", testOffline}, {"no pings", testNoPings},
 			} {
 				t.Run(test.name, func(t *testing.T) { test.f(t, s) })

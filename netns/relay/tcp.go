@@ -74,12 +74,12 @@ type listener struct {
 
 // settings are for the hub, IPv6 too. Where they cannot be made, what they are for
 // takes a second longer.
-var settings = map[string]string{
+var settings = [...][2]string{
 	// Else the kernel drops the first segment of a connection whose ports were just
 	// in use: what is left of the old socket makes it think that it must not forward it.
-	"tcp_early_demux": "0",
+	{"tcp_early_demux", "0"},
 	// The answer to a cookie belongs to no socket, so that the hub would not keep it.
-	"tcp_syncookies": "0",
+	{"tcp_syncookies", "0"},
 }
 
 func newStreams(e *engine, files int) (*streams, error) {
@@ -89,8 +89,8 @@ func newStreams(e *engine, files int) (*streams, error) {
 		known: map[tuple]*connection{}, copying: map[*connection]struct{}{}, pending: newCrowd[*connection](pending), open: map[netip.Addr]int{},
 	}
 	err := netns.Do(e.Hub, func() error {
-		for name, value := range settings {
-			os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0)
+		for _, s := range settings {
+			os.WriteFile("/proc/sys/net/ipv4/"+s[0], []byte(s[1]), 0)
 		}
 		for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 			fd, err := listen(family)
