@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stream is a connected TCP socket. Pure descriptors, for the sockets come from
-// accept and connect calls that the poller waited for.
+// stream is a connected TCP socket. The Go runtime waits for it, so that connections
+// use all processors.
 type stream struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -45,55 +45,81 @@ func abortive(fd int) {
 
 // hose is a pipe(7) for splice(2): bytes go through it from socket to socket without
 // being copied to this process.
-type hose struct{ in, out int }
-
-// hoses keeps a few empty ones. A connection holds one only while bytes move, so that
-// idle connections have no pipe, and the user's quota of pipe memory is not used up.
-type hoses struct {
-	mu   sync.Mutex
-	idle []hose
+type hose struct {
+	in, out int
+	large   bool
 }
 
-const idleHoses = 16
+// hoses keeps a few empty ones. A connection holds one only while bytes move, so that
+// idle connections have no pipe.
+type hoses struct {
+	mu    sync.Mutex
+	idle  []hose
+	large int // that exist
+}
+
+const (
+	idleHoses = 16
+	// Large pipes are faster by a quarter, but they count against what the user's
+	// pipes may hold together (pipe-user-pages-soft in pipe(7), usually 64 MiB); with
+	// that used up, every new pipe of the user's would be a tiny one.
+	largeHoses = 16
+	largeSize  = 1 << 20
+)
 
 func (h *hoses) get() (hose, error) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	if n := len(h.idle); n > 0 {
 		pipe := h.idle[n-1]
 		h.idle = h.idle[:n-1]
-		h.mu.Unlock()
 		return pipe, nil
 	}
-	h.mu.Unlock()
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
 		return hose{}, fmt.Errorf("creating a pipe: %w", err)
 	}
-	return hose{in: fds[1], out: fds[0]}, nil
+	pipe := hose{in: fds[1], out: fds[0]}
+	if h.large < largeHoses {
+		if _, err := unix.FcntlInt(uintptr(pipe.in), unix.F_SETPIPE_SZ, largeSize); err == nil {
+			pipe.large = true
+			h.large++
+		}
+	}
+	return pipe, nil
 }
 
 // put takes an empty hose back.
 func (h *hoses) put(pipe hose) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	if len(h.idle) < idleHoses {
 		h.idle = append(h.idle, pipe)
-		h.mu.Unlock()
 		return
 	}
-	h.mu.Unlock()
-	pipe.close()
+	h.drop(pipe)
 }
 
-func (h hose) close() {
-	unix.Close(h.in)
-	unix.Close(h.out)
+// spill takes back a hose that has something in it.
+func (h *hoses) spill(pipe hose) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.drop(pipe)
+}
+
+func (h *hoses) drop(pipe hose) {
+	if pipe.large {
+		h.large--
+	}
+	unix.Close(pipe.in)
+	unix.Close(pipe.out)
 }
 
 func (h *hoses) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, pipe := range h.idle {
-		pipe.close()
+		h.drop(pipe)
 	}
 	h.idle = nil
 }
@@ -127,7 +153,7 @@ func carry(dst, src *stream, pipes *hoses) error {
 			return dst.closeWrite()
 		}
 		if err := drain(dst, pipe, n); err != nil {
-			pipe.close() // there is something left in it
+			pipes.spill(pipe)
 			return err
 		}
 		pipes.put(pipe)
@@ -138,7 +164,7 @@ const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
 
 // fill waits for src and puts what is there into a pipe; n is 0 at the end.
 func fill(src *stream, pipes *hoses) (pipe hose, n int, err error) {
-	const most = 1 << 20
+	const most = largeSize
 	read := src.raw.Read(func(fd uintptr) bool {
 		if pipe, err = pipes.get(); err != nil {
 			return true
