@@ -5,11 +5,12 @@
 //	probe who PORT                    TCP and UDP: answers each client with its address
 //	probe echo PORT                   TCP: echoes
 //	probe receive PORT                TCP and UDP: prints "ADDRESS TEXT" of whoever comes
-//	probe scan ADDRESS                prints the TCP ports that are open
+//	probe scan ADDRESS FIRST LAST     prints the TCP ports that are open
 //	probe junk ADDRESS N              N datagrams of nonsense, and N connections that say nothing
 //	probe ask tcp|udp ADDRESS [TEXT]  sends TEXT, prints the answer; exit code 1 without one in three seconds
 //	probe ask -from SOURCE …          from this address of the machine
 //	probe get http://HOST[:PORT]/PATH prints the page; for three seconds the server may still be starting
+//	probe sweep PORT TEXT HOST…       TCP and UDP to all at once, two seconds: prints whoever answers, and what
 //	probe talk ADDRESS SECONDS        an echo's client: fails when a line of its one connection is lost
 //	probe lookup NAME…                prints "NAME ADDRESS" as this container's resolver has it
 //	probe names SERVER SECONDS PREFIX N   queries PREFIX0 … in turns: prints answers per second, fails when one is missing
@@ -40,7 +41,7 @@ func main() {
 		os.Exit(2)
 	}
 	verbs := map[string]func(args []string) error{
-		"who": who, "echo": echo, "ask": ask, "get": get, "talk": talk, "receive": receive, "scan": scan, "junk": junk, "lookup": lookup, "names": names, "connects": connects,
+		"who": who, "echo": echo, "ask": ask, "get": get, "sweep": sweep, "talk": talk, "receive": receive, "scan": scan, "junk": junk, "lookup": lookup, "names": names, "connects": connects,
 	}
 	for name, f := range hostile {
 		verbs[name] = f
@@ -143,6 +144,29 @@ func ask(args []string) error {
 	return err
 }
 
+func sweep(args []string) error {
+	var wg sync.WaitGroup
+	for _, host := range args[2:] {
+		for _, network := range []string{"tcp", "udp"} {
+			wg.Go(func() {
+				c, err := net.DialTimeout(network, host+":"+args[0], 2*time.Second)
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				c.SetDeadline(time.Now().Add(2 * time.Second))
+				fmt.Fprint(c, args[1])
+				b := make([]byte, 1<<10)
+				if n, err := c.Read(b); err == nil || network == "tcp" {
+					fmt.Printf("%s %s answers %q\n", network, host, b[:n])
+				}
+			})
+		}
+	}
+	wg.Wait()
+	return nil
+}
+
 func get(args []string) error {
 	host, path, ok := strings.Cut(strings.TrimPrefix(args[0], "http://"), "/")
 	if !ok {
@@ -207,10 +231,15 @@ func receive(args []string) error {
 func scan(args []string) error {
 	ports := make(chan int)
 	var wg sync.WaitGroup
-	for range 256 {
+	first, err1 := strconv.Atoi(args[1])
+	last, err2 := strconv.Atoi(args[2])
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	for range 1000 {
 		wg.Go(func() {
 			for port := range ports {
-				c, err := net.DialTimeout("tcp", net.JoinHostPort(args[0], strconv.Itoa(port)), 2*time.Second)
+				c, err := net.DialTimeout("tcp", net.JoinHostPort(args[0], strconv.Itoa(port)), time.Second)
 				if err == nil {
 					fmt.Println(port)
 					c.Close()
@@ -218,7 +247,7 @@ func scan(args []string) error {
 			}
 		})
 	}
-	for port := 1; port < 1<<16; port++ {
+	for port := first; port <= last; port++ {
 		ports <- port
 	}
 	close(ports)

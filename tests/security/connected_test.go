@@ -14,11 +14,18 @@ import (
 	machines "ctr/tests/world"
 )
 
-func eachLink(t *testing.T, f func(t *testing.T)) {
+// onMachine skips a test where there is no machine made for it.
+func onMachine(t *testing.T) {
 	t.Helper()
 	if os.Getenv(machines.DirEnv) == "" {
 		t.Skip("needs a machine made for it: run the tests as root")
 	}
+}
+
+// eachLink runs f with every link that this user has: as root there is none.
+func eachLink(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	onMachine(t)
 	links := []string{"builtin", "slirp4netns", "pasta"}
 	if here.who == asRoot {
 		links = []string{"root"}
@@ -54,6 +61,7 @@ func eachLink(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
+// connected is a container on a network, in the background; it goes with the test.
 func connected(t *testing.T, args ...string) string {
 	t.Helper()
 	id := strings.TrimSpace(must(t, ctr(append([]string{"run", "-d"}, args...)...)))
@@ -65,6 +73,7 @@ func connected(t *testing.T, args ...string) string {
 	return id
 }
 
+// newNetwork makes a network that goes with the test.
 func newNetwork(t *testing.T, name string, flags ...string) string {
 	t.Helper()
 	must(t, ctr(append(append([]string{"network", "create"}, flags...), name)...))
@@ -76,6 +85,7 @@ func newNetwork(t *testing.T, name string, flags ...string) string {
 	return name
 }
 
+// addressOf is a container's address on a network.
 func addressOf(t *testing.T, id, network string) string {
 	t.Helper()
 	a := strings.TrimSpace(must(t, ctr("inspect", "-f", "{{(index .NetworkSettings.Networks \""+network+"\").IPAddress}}", id)))
@@ -85,11 +95,13 @@ func addressOf(t *testing.T, id, network string) string {
 	return a
 }
 
+// gatewayOf is a network's gateway.
 func gatewayOf(t *testing.T, network string) string {
 	t.Helper()
 	return strings.TrimSpace(must(t, ctr("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", network)))
 }
 
+// receiver is a container that logs whatever reaches its port 79.
 func receiver(t *testing.T, args ...string) string {
 	t.Helper()
 	id := connected(t, append(args, base, "netprobe", "receive", "79")...)
@@ -97,8 +109,10 @@ func receiver(t *testing.T, args ...string) string {
 	return id
 }
 
+// attack runs a probe in a container; what it prints is the test's to judge.
 func attack(id string, words ...string) result {
 	return ctr(append([]string{"exec", id, "netprobe"}, words...)...)
 }
 
+// pause is how long something that must not arrive has for it.
 func pause() { time.Sleep(500 * time.Millisecond) }
