@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,8 @@ func TestFigures(t *testing.T) {
 		t.Skip("needs iperf3")
 	}
 	for name, open := range map[string]func(*os.File, string, int) (*os.File, error){"tun": OpenTUN, "veth": OpenVeth} {
-		s := &served{t: t, world: newWorld(t), open: open, notes: make(chan string, 8), host: netip.MustParseAddr(hostAddr)}
+		s := &served{t: t, world: newWorld(t), open: open, notes: make(chan string, 8), host: new(atomic.Pointer[netip.Addr])}
+		s.setHost(hostAddr)
 		s.start(t)
 		daemon(t, s.outside, "iperf3", "-s")
 		iperf := func(what string, ns *os.File, args ...string) {

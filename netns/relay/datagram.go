@@ -21,6 +21,9 @@ const (
 	portUnreachable4, portUnreachable6              = 3, 4
 )
 
+// maxLimits bounds how many links' sizes are remembered.
+const maxLimits = 1024
+
 // takeDatagram sends a container's datagram on its way.
 func (f *flows) takeDatagram(p packet) {
 	src, dst, data, ok := parseUDP(p.payload)
@@ -66,7 +69,13 @@ func (f *flows) takeICMP(p packet) {
 	case p.src.Is6() && kind == tooBig6:
 		const least = 1280 // RFC 8200
 		limit := int32(min(max(binary.BigEndian.Uint32(message[4:]), least), maxPacket))
-		f.aboutQuoted(p, func(w *flow) { w.limit.Store(limit) })
+		f.aboutQuoted(p, func(w *flow) {
+			w.limit.Store(limit)
+			if len(f.limits) >= maxLimits {
+				clear(f.limits)
+			}
+			f.limits[w.src.Addr()] = limit
+		})
 	}
 }
 

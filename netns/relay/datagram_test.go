@@ -103,6 +103,51 @@ func testUDPRefused(t *testing.T, s *served) {
 	}
 }
 
+// testStale: a flow that was answered once and then no more gets a new socket, once.
+func testStale(t *testing.T, s *served) {
+	port := echoUDP(t, s.outside, outsideAddr+":0")
+	d, e, done := s.script(t, hostAddr)
+	defer done()
+	key := flowKey{unix.IPPROTO_UDP, tuple{in4, netip.MustParseAddrPort(join(outsideAddr, port))}}
+	w, err := e.flows.find(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := func() string {
+		where, err := unix.Getsockname(w.fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return addrPort(where).String()
+	}
+	send := func() {
+		if err := e.flows.send(w, []byte("y")); err != nil {
+			t.Fatal(err)
+		}
+		<-d.written
+	}
+	send()
+	first := socket()
+	if send(); socket() != first {
+		t.Error("a new socket at once")
+	}
+	const ago = 100
+	w.sent.Add(ago) // that is, all but this was long ago
+	w.unheard = w.sent.Load() - ago/2
+	w.heard.Store(w.unheard - 1)
+	send()
+	second := socket()
+	if second == first {
+		t.Error("no new socket after a long silence")
+	}
+	w.answered.Store(false)
+	w.unheard = w.sent.Load() - ago/2
+	w.heard.Store(w.unheard - 1)
+	if send(); socket() != second {
+		t.Error("another socket although the second was never answered")
+	}
+}
+
 // testSmallMTU: in a network with an ordinary MTU large datagrams come in pieces.
 func testSmallMTU(t *testing.T, s *served) {
 	for _, address := range []string{outsideAddr, outsideAddr6} {

@@ -30,6 +30,7 @@ type flows struct {
 	mu     sync.Mutex
 	known  map[flowKey]*flow
 	crowd  *crowd[*flow]
+	limits map[netip.Addr]int32 // of a container's link, once it was told; see deliver
 	closed bool
 }
 
@@ -59,7 +60,8 @@ var started = time.Now()
 func seconds(t time.Time) int64 { return int64(t.Sub(started) / time.Second) }
 
 func newFlows(e *engine, limit int) *flows {
-	return &flows{engine: e, buf: make([]byte, headerSize+udpSize+maxPacket), known: map[flowKey]*flow{}, crowd: newCrowd[*flow](limit)}
+	return &flows{engine: e, buf: make([]byte, headerSize+udpSize+maxPacket), known: map[flowKey]*flow{},
+		crowd: newCrowd[*flow](limit), limits: map[netip.Addr]int32{}}
 }
 
 // find returns the flow of a packet, a new one if need be.
@@ -84,6 +86,7 @@ func (f *flows) find(key flowKey) (*flow, error) {
 	w := &flow{flowKey: key, fd: -1, unheard: -1}
 	w.sent.Store(now)
 	w.heard.Store(-1)
+	w.limit.Store(f.limits[source])
 	if err := f.dial(w); err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,10 +27,16 @@ const patience = 30 * time.Second
 type served struct {
 	*world
 	open  func(*os.File, string, int) (*os.File, error)
-	host  netip.Addr // what Config.Host says
+	host  *atomic.Pointer[netip.Addr] // what Config.Host says
 	notes chan string
 	stop  func() // ends the relay, as often as it is called
 	t     *testing.T
+}
+
+// setHost sets the host's address, "" for none.
+func (s *served) setHost(address string) {
+	a, _ := netip.ParseAddr(address)
+	s.host.Store(&a)
 }
 
 func (s *served) start(t *testing.T) {
@@ -44,7 +50,7 @@ func (s *served) start(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		done <- Serve(ctx, Config{
-			Hub: s.hub, Device: f, Host: func() netip.Addr { return s.host },
+			Hub: s.hub, Device: f, Host: func() netip.Addr { return *s.host.Load() },
 			Note: func(n string) { s.notes <- n },
 		})
 	}()
@@ -67,15 +73,16 @@ func TestSuite(t *testing.T) {
 		open func(*os.File, string, int) (*os.File, error)
 	}{{"tun", OpenTUN}, {"veth", OpenVeth}} {
 		t.Run(d.name, func(t *testing.T) {
-			s := &served{t: t, world: newWorld(t), open: d.open, notes: make(chan string, 8), host: netip.MustParseAddr(hostAddr)}
+			s := &served{t: t, world: newWorld(t), open: d.open, notes: make(chan string, 8), host: new(atomic.Pointer[netip.Addr])}
+			s.setHost(hostAddr)
 			s.start(t)
 			for _, test := range []struct {
 				name string
 				f    func(*testing.T, *served)
 			}{
 				{"TCP", testTCP}, {"many", testMany}, {"resets", testResets}, {"refused", testRefused}, {"unreachable", testUnreachable},
-				{"UDP", testUDP}, {"UDP refused", testUDPRefused}, {"small MTU", testSmallMTU}, {"ping", testPing},
-				{"the host", testHost}, {"loopback", testLoopback}, {"stranger", testStranger},
+				{"UDP", testUDP}, {"UDP refused", testUDPRefused}, {"UDP gone stale", testStale}, {"small MTU", testSmallMTU}, {"ping", testPing},
+				{"the host", testHost}, {"loopback", testLoopback}, {"stranger", testStranger}, {"garbage", testGarbage},
 				{"flood", testFlood}, {"same port again", testSamePort}, {"port 10001", testTransparentPort},
 				{"stray segment", testStray}, {"restart", testRestart}, {"offline", testOffline}, {"no pings", testNoPings},
 			} {
@@ -249,100 +256,16 @@ func testHost(t *testing.T, s *served) {
 		t.Error(err)
 	}
 	for _, host := range []string{"", "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0"} {
-		s.host, _ = netip.ParseAddr(host)
+		s.setHost(host)
 		if _, err := dial(s.containers[0], "tcp", join(HostAddress.String(), port)); !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("with host address %q: %v", host, err)
 		}
 	}
-	s.host = netip.MustParseAddr(hostAddr6)
+	s.setHost(hostAddr6)
 	if err := exchange(s.containers[0], join(HostAddress.String(), port), pattern(5000)); err != nil {
 		t.Errorf("host with IPv6 only: %v", err)
 	}
-	s.host = netip.MustParseAddr(hostAddr)
-}
-
-// testTransparentPort: nothing of the hub's own port shows.
-func testTransparentPort(t *testing.T, s *served) {
-	port := serveTCP(t, s.outside, fmt.Sprintf(":%d", TransparentPort), backwards)
-	if err := exchange(s.containers[0], join(outsideAddr, port), pattern(5000)); err != nil {
-		t.Error(err)
-	}
-	c, err := dial(s.containers[0], "tcp", join("10.88.0.1", TransparentPort))
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
-		t.Errorf("a connection to the relay itself: %v", err)
-	}
-}
-
-// testSamePort: a closed connection's remains are not in a new one's way.
-func testSamePort(t *testing.T, s *served) {
-	port := serveTCP(t, s.outside, ":0", func(c *net.TCPConn) {
-		c.Write([]byte("x"))
-		c.Close() // first, so that this side has the remains
-	})
-	var retransmissions int
-	for range 20 {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{Port: 31234}, Timeout: patience, Control: func(_, _ string, c syscall.RawConn) error {
-			return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
-		}}
-		err := netns.Do(s.containers[0], func() error {
-			c, err := d.Dial("tcp", join(outsideAddr, port))
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			_, err = io.ReadAll(c)
-			raw, _ := c.(*net.TCPConn).SyscallConn()
-			raw.Control(func(fd uintptr) {
-				if info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO); err == nil {
-					retransmissions += int(info.Total_retrans)
-				}
-			})
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if retransmissions > 2 {
-		t.Errorf("%d repetitions were needed", retransmissions)
-	}
-}
-
-// testRestart: the device and what a container does outlive the relay.
-func testRestart(t *testing.T, s *served) {
-	held := make(chan struct{})
-	port := serveTCP(t, s.outside, ":0", func(c *net.TCPConn) {
-		c.Write([]byte("x"))
-		<-held
-		c.Close()
-	})
-	defer close(held)
-	again := serveTCP(t, s.outside, ":0", backwards)
-	for range 2 {
-		c, err := dial(s.containers[0], "tcp", join(outsideAddr, port))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.SetDeadline(time.Now().Add(patience))
-		io.ReadFull(c, make([]byte, 1))
-		s.stop()
-		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("the end of the relay was seen as %v", err)
-		}
-		c.Close()
-		s.start(t)
-		if err := exchange(s.containers[0], join(outsideAddr, again), pattern(5000)); err != nil {
-			t.Error(err)
-		}
-		if err := exchange(s.containers[1], join(outsideAddr6, again), pattern(5000)); err != nil {
-			t.Error(err)
-		}
-	}
+	s.setHost(hostAddr)
 }
 
 // testOffline: a route that comes later, or another one, is used at once.
