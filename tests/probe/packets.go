@@ -216,8 +216,8 @@ func inject(args []string) error {
 	return nil
 }
 
-// gatewayMAC is the first neighbour that has a flag of being complete; talk to the
-// gateway first.
+// gatewayMAC is that of the default route's gateway, or everybody's when it does not
+// answer.
 func gatewayMAC() (net.HardwareAddr, error) {
 	routes, err := os.ReadFile("/proc/net/route")
 	if err != nil {
@@ -230,18 +230,21 @@ func gatewayMAC() (net.HardwareAddr, error) {
 			gateway = netip.AddrFrom4([4]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)}).String()
 		}
 	}
-	if c, err := net.Dial("udp", gateway+":9"); err == nil {
-		c.Write(nil)
-		time.Sleep(200 * time.Millisecond)
-	}
-	table, err := os.ReadFile("/proc/net/arp")
-	if err != nil {
-		return nil, err
-	}
-	for line := range strings.Lines(string(table)) {
-		if f := strings.Fields(line); len(f) > 3 && f[0] == gateway {
-			return net.ParseMAC(f[3])
+	for range 20 {
+		table, err := os.ReadFile("/proc/net/arp")
+		if err != nil || gateway == "" {
+			return broadcast, err
 		}
+		for line := range strings.Lines(string(table)) {
+			if f := strings.Fields(line); len(f) > 3 && f[0] == gateway && f[2] == "0x2" {
+				return net.ParseMAC(f[3])
+			}
+		}
+		if c, err := net.Dial("udp", gateway+":9"); err == nil {
+			c.Write(nil)
+			c.Close()
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	return broadcast, nil
 }

@@ -5,8 +5,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"

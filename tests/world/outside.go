@@ -251,13 +251,13 @@ func describe(b []byte) string {
 // returns what comes back until the end, or the first datagram.
 func (w *World) exchange(network, address, text string) (out string, err error) {
 	err = netns.Do(w.outside, func() error {
-		d := net.Dialer{Timeout: 5 * time.Second}
+		d := net.Dialer{Timeout: 2 * time.Second}
 		c, err := d.DialContext(context.Background(), network, address)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(5 * time.Second))
+		c.SetDeadline(time.Now().Add(2 * time.Second))
 		if _, err := io.WriteString(c, text); err != nil {
 			return err
 		}
