@@ -33,7 +33,14 @@ func TestFigures(t *testing.T) {
 		daemon(t, s.outside, "iperf3", "-s")
 		iperf := func(what string, ns *os.File, args ...string) {
 			t.Helper()
-			out, err := output(ns, "iperf3", append([]string{"-c", outsideAddr, "-t", "4", "-f", "m"}, args...)...)
+			var out string
+			var err error
+			for range 3 { // between two tests its server listens to nobody
+				if out, err = output(ns, "iperf3", append([]string{"-c", outsideAddr, "-t", "4", "-f", "m"}, args...)...); err == nil {
+					break
+				}
+				time.Sleep(time.Second)
+			}
 			lines := strings.Split(strings.TrimSpace(out), "\n")
 			if err != nil || len(lines) < 4 {
 				t.Fatalf("%s: %v %s", what, err, out)
