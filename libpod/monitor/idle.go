@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -19,6 +20,9 @@ func (m *Monitor) rest() {
 		m.resting = time.AfterFunc(restAfter, func() {
 			debug.SetGCPercent(100)
 			debug.FreeOSMemory()
+			if m.root.wiring == nil || m.root.wiring.ports == nil {
+				runtime.GOMAXPROCS(1)
+			}
 		})
 		return
 	}

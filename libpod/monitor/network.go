@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +68,8 @@ func (m *Monitor) connect() (*wiring, error) {
 	switch mode {
 	case "":
 		wire = w.join
+		// The kernel's work on devices and rules is not to hold up the container's creation.
+		runtime.GOMAXPROCS(2)
 	case link.Pasta, link.Slirp4netns:
 		wire = w.own
 	default: // none, host, container:, ns:
