@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ctr/tests/world"
 )
 
 // crashRounds is how many operations are killed. Each picks an operation, a moment
@@ -52,6 +54,17 @@ func TestKillAnyProcessAtAnyMoment(t *testing.T) {
 		"run -d": func(n string) []string {
 			return []string{"run", "-d", "--name", n, "--network", "none", "busybox", "sleep", "7777"}
 		},
+		"run on a network": func(n string) []string {
+			return []string{"run", "-d", "--name", n, "--network", "crash", "-p", crashPort(n) + ":80", "busybox", "sleep", "7777"}
+		},
+		"network connect": func(n string) []string {
+			c.prepareRunningOn(n, "bridge")
+			return []string{"network", "connect", "crash", n}
+		},
+		"network disconnect": func(n string) []string {
+			c.prepareRunningOn(n, "crash")
+			return []string{"network", "disconnect", "crash", n}
+		},
 		"run --rm": func(n string) []string {
 			return []string{"run", "--rm", "--name", n, "--network", "none", "busybox", "sleep", "0.02"}
 		},
@@ -65,6 +78,7 @@ func TestKillAnyProcessAtAnyMoment(t *testing.T) {
 		"pull":   func(string) []string { c.must("rmi", "-f", pulled); return []string{"pull", "-q", pulled} },
 		"import": func(n string) []string { return []string{"import", filepath.Join(w.fixtures, imageName), "crash:" + n} },
 	}
+	c.must("network", "create", "crash")
 	c.must(ops["load"]("load")...)
 	c.must(ops["pull"]("")...)
 	names := make([]string, 0, len(ops))
@@ -72,6 +86,11 @@ func TestKillAnyProcessAtAnyMoment(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names) // so that the seed alone decides
+	t.Cleanup(func() {
+		if left := networkLeft(dir); left != "" {
+			t.Error("of networks: ", left)
+		}
+	})
 	for round := range crashRounds {
 		op := names[c.random.IntN(len(names))]
 		name := fmt.Sprint("crash", round%7) // names come back, so a stuck one shows
@@ -153,6 +172,15 @@ func (c *crasher) prepareRunning(name string) {
 	c.must("run", "-d", "--name", name, "--network", "none", "busybox", "sleep", "7777")
 }
 
+func (c *crasher) prepareRunningOn(name, network string) {
+	c.must("run", "-d", "--name", name, "--network", network, "busybox", "sleep", "7777")
+}
+
+// crashPort is the port that a container of that name publishes.
+func crashPort(name string) string {
+	return "93" + fmt.Sprintf("%02s", strings.TrimPrefix(name, "crash"))
+}
+
 // killSomething starts ctr with args and kills one of ctr's processes after a while.
 func (c *crasher) killSomething(args []string) (victim string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -184,11 +212,11 @@ func (c *crasher) processes() (found []process) {
 	mark := []byte("CTR_ROOT=" + filepath.Join(c.dir, "data"))
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, d := range dirs {
-		env, err := os.ReadFile(d + "/environ")
-		if err != nil || !bytes.Contains(env, mark) {
+		env, _ := os.ReadFile(d + "/environ")
+		cmdline, _ := os.ReadFile(d + "/cmdline")
+		if helper := bytes.HasPrefix(cmdline, []byte("ctr-net\x00"+filepath.Join(c.dir, "run"))); !helper && !bytes.Contains(env, mark) {
 			continue
 		}
-		cmdline, _ := os.ReadFile(d + "/cmdline")
 		pid, _ := strconv.Atoi(filepath.Base(d))
 		found = append(found, process{pid, string(bytes.ReplaceAll(bytes.TrimRight(cmdline, "\x00"), []byte{0}, []byte{' '}))})
 	}
@@ -233,10 +261,23 @@ func (c *crasher) check(what, name string) {
 	if out, err := c.try("run", "--rm", "--name", name, "--network", "none", "busybox", "echo", "alive"); err != nil || out != "alive" {
 		fail("the name cannot be used again: %v: %s", err, out)
 	}
+	c.checkNetwork(name, fail)
 	if left := sleepers(); len(left) > 0 {
 		fail("processes run that no container is said to have: %v", left)
 	}
 	c.nothingLeft(fail)
+}
+
+// checkNetwork runs a container by the same name on the network that others left at
+// random moments: address and port must be free, and the way out open.
+func (c *crasher) checkNetwork(name string, fail func(string, ...any)) {
+	args := []string{"run", "--rm", "--name", name, "--network", "crash", "-p", crashPort(name) + ":80", "busybox", "echo", "alive"}
+	if os.Getenv(world.DirEnv) != "" {
+		args = append(args[:len(args)-2], "probe", "ask", "tcp", world.Web+":7", "alive")
+	}
+	if out, err := c.try(args...); err != nil || out != "alive" {
+		fail("the network cannot be used: %v: %s", err, out)
+	}
 }
 
 func (c *crasher) checkContainer(id string, fail func(string, ...any)) {

@@ -290,7 +290,7 @@ func lookup(args []string) error {
 			return err
 		}
 		for _, a := range addresses {
-			fmt.Println(name, a)
+			fmt.Println(name, a.Unmap())
 		}
 	}
 	return nil
