@@ -46,4 +46,3 @@ func startTime(pid int) (start uint64, zombie bool) {
 	start, _ = strconv.ParseUint(f[19], 10, 64)
 	return start, f[0] == "Z" || f[0] == "X"
 }
-
