@@ -57,10 +57,19 @@ func (e *engine) removal(names ...string) []string {
 	return append([]string{"rm", "-f"}, names...)
 }
 
+// fatal ends the benchmark, and what it had started.
 func fatal(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)
+	for _, e := range current.peers() {
+		if out, err := e.cmd("ps", "-aq").Output(); err == nil && len(out) > 0 {
+			e.cmd(e.removal(strings.Fields(string(out))...)...).Run()
+		}
+	}
 	os.Exit(1)
 }
+
+// current is the benchmark that runs.
+var current = new(bench)
 
 const image = "localhost/bench:latest"
 
@@ -70,7 +79,8 @@ func main() {
 	if err != nil {
 		fatal("%v", err)
 	}
-	b := &bench{dir: dir, row: regexp.MustCompile(*only)}
+	b := current
+	b.dir, b.row = dir, regexp.MustCompile(*only)
 	b.engines(flag.Arg(0))
 	b.all()
 	b.print()
@@ -131,6 +141,9 @@ tar -C $r --owner=0 --group=0 -cf $1/image.tar .`
 }
 
 func (b *bench) peers() []*engine {
+	if b.ctr == nil {
+		return nil
+	}
 	if b.podman == nil {
 		return []*engine{b.ctr}
 	}
