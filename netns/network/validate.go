@@ -3,8 +3,8 @@ package network
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 )
@@ -97,7 +97,7 @@ func (n *Network) checkParentExists() error {
 		return nil
 	}
 	for _, name := range []string{name, strings.Split(name, ".")[0]} {
-		if _, err := os.Stat("/sys/class/net/" + name); err == nil {
+		if _, err := net.InterfaceByName(name); err == nil {
 			return nil
 		}
 	}
