@@ -14,21 +14,23 @@ import (
 
 	"ctr/libpod/config"
 	"ctr/netns"
+	"ctr/netns/internal/world"
 )
 
 // TestFigures measures rather than tests. It is run as TestWorlds, with a name of its own:
 //
 //	PORTS_FIGURES=1 go test -v -run 'TestWorlds/root' ./netns/ports
 func TestFigures(t *testing.T) {
-	if os.Getenv(roleEnv) != "suite" || os.Getenv("PORTS_FIGURES") == "" {
+	world.Need(t, world.Tests)
+	if os.Getenv("PORTS_FIGURES") == "" {
 		t.Skip("for figures: set PORTS_FIGURES=1 and run TestWorlds -v")
 	}
-	t.Run("memory", func(t *testing.T) { memory(newWorld(t, false)) })
+	t.Run("memory", func(t *testing.T) { memory(newStage(t, false)) })
 	t.Run("speed", func(t *testing.T) {
 		if _, err := exec.LookPath("iperf3"); err != nil {
 			t.Skip("there is no program iperf3")
 		}
-		speed(newWorld(t, false))
+		speed(newStage(t, false))
 	})
 }
 
@@ -46,7 +48,7 @@ func resident() (kib, descriptors int) {
 	return kib, len(open)
 }
 
-func memory(w *world) {
+func memory(w *stage) {
 	w.shell(w.container, "true")
 	before, _ := resident()
 	l := w.publish(tcp(8080, 80))
@@ -84,7 +86,7 @@ func memory(w *world) {
 }
 
 // child starts a program in a namespace.
-func (w *world) child(ns *os.File, words ...string) *exec.Cmd {
+func (w *stage) child(ns *os.File, words ...string) *exec.Cmd {
 	w.t.Helper()
 	c := exec.Command(words[0], words[1:]...)
 	if err := netns.Do(ns, c.Start); err != nil {
@@ -94,7 +96,7 @@ func (w *world) child(ns *os.File, words ...string) *exec.Cmd {
 	return c
 }
 
-func speed(w *world) {
+func speed(w *stage) {
 	w.child(w.container, "iperf3", "-s")
 	w.child(w.host, "iperf3", "-s", "-p", "5202")
 	w.publish(tcp(5201, 5201), udp(5201, 5201))

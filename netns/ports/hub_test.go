@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ctr/netns/bridge"
+	"ctr/netns/internal/world"
 	"ctr/netns/lease"
 	"ctr/netns/network"
 	"ctr/pkg/process"
@@ -15,7 +16,7 @@ import (
 
 // testHub publishes a port of a container on a bridge of ctr's own making, whose rules
 // bring the replies back and refuse everything else.
-func testHub(w *world) {
+func testHub(w *stage) {
 	run := w.t.TempDir()
 	networks, leases := network.Open(w.t.TempDir()), lease.Open(run)
 	hub, err := bridge.Open(run, leases, networks)
@@ -28,7 +29,7 @@ func testHub(w *world) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	first, second := fresh(w.t), fresh(w.t)
+	first, second := world.Namespace(w.t), world.Namespace(w.t)
 	one := w.attach(hub, leases, n, first, "1")
 	two := w.attach(hub, leases, n, second, "2")
 	defer func() {
@@ -70,7 +71,7 @@ func testHub(w *world) {
 	}
 }
 
-func (w *world) attach(hub *bridge.Hub, leases *lease.Leases, n *network.Network, ns *os.File, digit string) lease.Lease {
+func (w *stage) attach(hub *bridge.Hub, leases *lease.Leases, n *network.Network, ns *os.File, digit string) lease.Lease {
 	w.t.Helper()
 	l, err := leases.Take(n, lease.Lease{Container: strings.Repeat(digit, 64), Names: []string{"c" + digit}, Holder: process.This(), HubFD: hub.FD()})
 	if err == nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // A side that disappears without a word is found out by the kernel, on both sides.
-func testKeepAlive(w *world) {
+func testKeepAlive(w *stage) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	l := w.publish(tcp(8080, 80))
 	c, err := w.dial(w.outside, "", host4+":8080")

@@ -23,7 +23,7 @@ func describe(all []config.PortMapping) string {
 	return strings.Join(words, " ")
 }
 
-func testForms(w *world) {
+func testForms(w *stage) {
 	for _, one := range []struct {
 		want []config.PortMapping
 		got  string
@@ -76,7 +76,7 @@ func wantError(t *testing.T, want []config.PortMapping, owner func(config.PortMa
 	}
 }
 
-func testConflicts(w *world) {
+func testConflicts(w *stage) {
 	at := func(ip string, port uint16) config.PortMapping {
 		return config.PortMapping{HostIP: ip, HostPort: port, Port: 80, Protocol: "tcp"}
 	}
@@ -131,7 +131,7 @@ func testConflicts(w *world) {
 }
 
 // A port that is root's, for a thread without the capability to bind it.
-func testPrivileged(w *world) {
+func testPrivileged(w *stage) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -16,42 +16,41 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/libpod/config"
+	"ctr/netns/internal/world"
 )
 
 // patience is how long something may take that is going to happen.
 const patience = 20 * time.Second
 
 func TestSuite(t *testing.T) {
-	if os.Getenv(roleEnv) != "suite" {
-		t.Skip("run by TestWorlds")
-	}
+	world.Need(t, world.Tests)
 	for _, hub := range []struct {
 		name   string
 		isHost bool
 	}{{"hub apart", false}, {"hub is host", true}} {
 		t.Run(hub.name, func(t *testing.T) {
-			for name, test := range map[string]func(*world){
+			for name, test := range map[string]func(*stage){
 				"TCP sources": testTCPSources, "UDP sources": testUDPSources, "UDP local addresses": testUDPLocal,
 				"same client port twice": testSamePort, "half close": testHalfClose, "keep alive": testKeepAlive, "resets": testResets, "refused": testRefused,
 				"many": testMany, "targets": testTargets, "families": testFamilies, "hairpin": testHairpin, "not transparent": testPlain,
 				"bulk": testBulk, "UDP refused": testUDPRefused, "close": testClose, "memory": testWithoutPipes, "flows": testFlows,
 			} {
-				t.Run(name, func(t *testing.T) { test(newWorld(t, hub.isHost)) })
+				t.Run(name, func(t *testing.T) { test(newStage(t, hub.isHost)) })
 			}
 		})
 	}
-	for name, test := range map[string]func(*world){"forms": testForms, "conflicts": testConflicts, "privileged": testPrivileged, "ctr's hub": testHub} {
-		t.Run(name, func(t *testing.T) { test(newWorld(t, false)) })
+	for name, test := range map[string]func(*stage){"forms": testForms, "conflicts": testConflicts, "privileged": testPrivileged, "ctr's hub": testHub} {
+		t.Run(name, func(t *testing.T) { test(newStage(t, false)) })
 	}
 }
 
 // publish publishes and serves the first container's ports.
-func (w *world) publish(want ...config.PortMapping) *Listeners {
+func (w *stage) publish(want ...config.PortMapping) *Listeners {
 	w.t.Helper()
 	return w.publishAt(w, w.target(), want...)
 }
 
-func (w *world) publishAt(d Dialer, to Target, want ...config.PortMapping) *Listeners {
+func (w *stage) publishAt(d Dialer, to Target, want ...config.PortMapping) *Listeners {
 	w.t.Helper()
 	l, err := Listen(want, nil)
 	if err != nil {
@@ -82,7 +81,7 @@ func whoAmI(name string) func(*net.TCPConn) {
 }
 
 // ask connects and returns the greeting: the server's name and the client's address as it sees it.
-func (w *world) ask(ns *os.File, from, to string) (greeting string, client net.Addr, err error) {
+func (w *stage) ask(ns *os.File, from, to string) (greeting string, client net.Addr, err error) {
 	c, err := w.dial(ns, from, to)
 	if err != nil {
 		return "", nil, err
@@ -95,7 +94,7 @@ func (w *world) ask(ns *os.File, from, to string) (greeting string, client net.A
 
 // wantSeen checks which source a connection has in the container: "own", the client's address and port,
 // or an address.
-func (w *world) wantSeen(ns *os.File, from, to, want string) {
+func (w *stage) wantSeen(ns *os.File, from, to, want string) {
 	w.t.Helper()
 	greeting, client, err := w.ask(ns, from, to)
 	if err != nil {
@@ -108,7 +107,7 @@ func (w *world) wantSeen(ns *os.File, from, to, want string) {
 	}
 }
 
-func testTCPSources(w *world) {
+func testTCPSources(w *stage) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	w.publish(tcp(8080, 80), config.PortMapping{HostIP: "127.0.0.1", HostPort: 8081, Port: 80, Protocol: "tcp"},
 		config.PortMapping{HostIP: host6, HostPort: 8082, Port: 80, Protocol: "tcp"})
@@ -129,7 +128,7 @@ func testTCPSources(w *world) {
 	}
 }
 
-func testSamePort(w *world) {
+func testSamePort(w *stage) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	w.listen(w.container, "[::]:81", whoAmI("b"))
 	w.publish(tcp(8080, 80), tcp(8081, 81), tcp(8082, 80))
@@ -148,7 +147,7 @@ func testSamePort(w *world) {
 	}
 }
 
-func testHalfClose(w *world) {
+func testHalfClose(w *stage) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	w.publish(tcp(8080, 80))
 	c, err := w.dial(w.outside, "", host4+":8080")
@@ -165,7 +164,7 @@ func testHalfClose(w *world) {
 	}
 }
 
-func testResets(w *world) {
+func testResets(w *stage) {
 	ended := make(chan error, 1)
 	w.listen(w.container, "[::]:80", func(c *net.TCPConn) {
 		_, err := io.Copy(io.Discard, c)
@@ -206,7 +205,7 @@ func testResets(w *world) {
 }
 
 // wantRefused checks that a connection ends by a reset or a refusal.
-func (w *world) wantRefused(to string) {
+func (w *stage) wantRefused(to string) {
 	w.t.Helper()
 	_, _, err := w.ask(w.outside, "", to)
 	if !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.ECONNREFUSED) {
@@ -214,7 +213,7 @@ func (w *world) wantRefused(to string) {
 	}
 }
 
-func testRefused(w *world) {
+func testRefused(w *stage) {
 	l := w.publish(tcp(8080, 80))
 	w.wantRefused(host4 + ":8080")
 	w.wantRefused("[" + host6 + "]:8080")
@@ -222,7 +221,7 @@ func testRefused(w *world) {
 	w.wantRefused(host4 + ":8080")
 }
 
-func testMany(w *world) {
+func testMany(w *stage) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	w.publish(tcp(8080, 80))
 	var all sync.WaitGroup
@@ -244,7 +243,7 @@ func testMany(w *world) {
 	all.Wait()
 }
 
-func testTargets(w *world) {
+func testTargets(w *stage) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	w.listen(w.second, "[::]:80", whoAmI("b"))
 	w.echoPackets(w.container, "a", 80)
@@ -273,7 +272,7 @@ func testTargets(w *world) {
 	}
 }
 
-func testFamilies(w *world) {
+func testFamilies(w *stage) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	w.echoPackets(w.container, "a", 80)
 	l := w.publish(tcp(8080, 80), udp(8080, 80))
@@ -287,7 +286,7 @@ func testFamilies(w *world) {
 
 // A container that asks for a port of the host's comes from the host's own address when
 // it goes through a helper, and from its own where the hub is the host.
-func testHairpin(w *world) {
+func testHairpin(w *stage) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	w.publish(tcp(8080, 80))
 	if w.hub == w.host {
@@ -300,17 +299,17 @@ func testHairpin(w *world) {
 }
 
 // A target in a namespace of its own, whose stack knows nothing of the clients.
-func testPlain(w *world) {
+func testPlain(w *stage) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	w.echoPackets(w.container, "a", 80)
 	l := w.publish(tcp(8080, 80), udp(8080, 80))
-	l.Serve(&world{t: w.t, hub: w.container}, Target{IPv4: netip.MustParseAddr(container4)})
+	l.Serve(&stage{t: w.t, hub: w.container}, Target{IPv4: netip.MustParseAddr(container4)})
 	w.wantSeen(w.outside, "", host4+":8080", container4)
 	w.wantSeen(w.host, "", "127.0.0.1:8080", container4)
 	w.wantReplyAddress(w.packets(w.outside, outside4+":6000"), host4+":8080", "a "+container4)
 }
 
-func testBulk(w *world) {
+func testBulk(w *stage) {
 	w.listen(w.container, "[::]:80", func(c *net.TCPConn) { io.Copy(c, c); c.Close() })
 	w.publish(tcp(8080, 80))
 	const size = 16 << 20
@@ -335,7 +334,7 @@ func testBulk(w *world) {
 	all.Wait()
 }
 
-func testWithoutPipes(w *world) {
+func testWithoutPipes(w *stage) {
 	pipes.Add(maxPipes)
 	defer pipes.Add(-maxPipes)
 	for len(spare) > 0 {
@@ -344,7 +343,7 @@ func testWithoutPipes(w *world) {
 	testBulk(w)
 }
 
-func testClose(w *world) {
+func testClose(w *stage) {
 	w.listen(w.container, "[::]:80", whoAmI("a"))
 	w.echoPackets(w.container, "a", 80)
 	l := w.publish(tcp(8080, 80), udp(8080, 80))

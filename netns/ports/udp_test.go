@@ -17,7 +17,7 @@ import (
 )
 
 // echoPackets answers every datagram with the server's name, the sender and what it said.
-func (w *world) echoPackets(ns *os.File, name string, port int) {
+func (w *stage) echoPackets(ns *os.File, name string, port int) {
 	w.t.Helper()
 	c := w.packets(ns, fmt.Sprintf("[::]:%d", port))
 	go func() {
@@ -34,7 +34,7 @@ func (w *world) echoPackets(ns *os.File, name string, port int) {
 }
 
 // exchange says hello until there is a reply to it, and returns that and its sender. Datagrams may be lost.
-func (w *world) exchange(c *net.UDPConn, to string) (reply, sender string) {
+func (w *stage) exchange(c *net.UDPConn, to string) (reply, sender string) {
 	w.t.Helper()
 	buffer := make([]byte, maxDatagram)
 	for try := range 20 {
@@ -56,7 +56,7 @@ func (w *world) exchange(c *net.UDPConn, to string) (reply, sender string) {
 }
 
 // wantReply checks a reply, and that it comes from where it was sent to.
-func (w *world) wantReply(c *net.UDPConn, to, want string) {
+func (w *stage) wantReply(c *net.UDPConn, to, want string) {
 	w.t.Helper()
 	if got, from := w.exchange(c, to); got != "" && (got != want || from != to) {
 		w.t.Errorf("to %s from %s: %q from %s, want %q", to, c.LocalAddr(), got, from, want)
@@ -64,7 +64,7 @@ func (w *world) wantReply(c *net.UDPConn, to, want string) {
 }
 
 // wantReplyAddress is wantReply where the port is of no interest.
-func (w *world) wantReplyAddress(c *net.UDPConn, to, want string) {
+func (w *stage) wantReplyAddress(c *net.UDPConn, to, want string) {
 	w.t.Helper()
 	got, from := w.exchange(c, to)
 	words := strings.Fields(got)
@@ -77,7 +77,7 @@ func (w *world) wantReplyAddress(c *net.UDPConn, to, want string) {
 	}
 }
 
-func testUDPSources(w *world) {
+func testUDPSources(w *stage) {
 	w.echoPackets(w.container, "a", 53)
 	w.publish(udp(5300, 53))
 	w.wantReply(w.packets(w.outside, outside4+":6000"), host4+":5300", "a "+outside4+":6000 hello")
@@ -88,7 +88,7 @@ func testUDPSources(w *world) {
 }
 
 // One client at two addresses of the host gets each reply from the one it asked.
-func testUDPLocal(w *world) {
+func testUDPLocal(w *stage) {
 	w.echoPackets(w.container, "a", 53)
 	w.publish(udp(5300, 53), udp(5301, 53))
 	c := w.packets(w.outside, "0.0.0.0:6000")
@@ -105,7 +105,7 @@ func testUDPLocal(w *world) {
 }
 
 // Nobody listens at first: the flow survives the container's refusals.
-func testUDPRefused(w *world) {
+func testUDPRefused(w *stage) {
 	w.publish(udp(5300, 53))
 	c := w.packets(w.outside, outside4+":6000")
 	for range 3 {
@@ -117,7 +117,7 @@ func testUDPRefused(w *world) {
 }
 
 // Flows are bounded, the oldest makes room, and the silent ones end.
-func testFlows(w *world) {
+func testFlows(w *stage) {
 	w.echoPackets(w.container, "a", 53)
 	l, err := Listen(nil, nil)
 	if err != nil {
@@ -151,7 +151,7 @@ func testFlows(w *world) {
 }
 
 // dialShared connects from an address and port that other connections have too.
-func (w *world) dialShared(ns *os.File, from, to string) (net.Conn, error) {
+func (w *stage) dialShared(ns *os.File, from, to string) (net.Conn, error) {
 	var c net.Conn
 	err := netns.Do(ns, func() (err error) {
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from)), Control: func(_, _ string, raw syscall.RawConn) error {

@@ -6,31 +6,15 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
-	"ctr/pkg/userns"
+	"ctr/netns/internal/world"
 )
 
-// The suite runs in worlds made for it, as root and as an ordinary user. This test program
-// executes itself, in steps, to get there as a monitor of ctr would:
-//
-//	prepare     as root: becomes the user
-//	enter       as the user: pkg/userns, as ctr does it
-//	namespaces  in ctr's user namespace: makes a network namespace
-//	suite       in the host's place: runs TestSuite
-const (
-	roleEnv = "PORTS_TEST_ROLE"
-	userEnv = "PORTS_TEST_USER" // uid:gid
-)
-
-// A world's addresses. The outside and the host share a link; the host has a second address on it.
+// A stage's addresses. The outside and the host share a link; the host has a second address on it.
 const (
 	host4, host4b, host6, host6b = "198.51.100.1", "198.51.100.11", "2001:db8:1::1", "2001:db8:1::11"
 	outside4, outside6           = "198.51.100.2", "2001:db8:1::2"
@@ -39,124 +23,28 @@ const (
 	second4, second6             = "10.88.0.3", "fd00:88::3"
 )
 
-func TestMain(m *testing.M) {
-	var err error
-	switch os.Getenv(roleEnv) {
-	case "", "suite":
-		os.Exit(m.Run())
-	case "prepare":
-		err = prepare()
-	case "enter":
-		err = enter()
-	case "namespaces":
-		unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
-		c := as("suite", os.Args[1:]...)
-		c.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS
-		err = c.Run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-// as is a command that runs this program in a role.
-func as(role string, args ...string) *exec.Cmd {
-	c := exec.Command("/proc/self/exe", args...)
-	c.Env = append(os.Environ(), roleEnv+"="+role)
-	c.Stdout, c.Stderr, c.Dir = os.Stdout, os.Stderr, "/"
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return c
-}
-
-func prepare() error {
-	uid, gid, _ := strings.Cut(os.Getenv(userEnv), ":")
-	u, err1 := strconv.Atoi(uid)
-	g, err2 := strconv.Atoi(gid)
-	if err1 != nil || err2 != nil {
-		return fmt.Errorf("bad %s", userEnv)
-	}
-	c := as("enter", os.Args[1:]...)
-	c.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(u), Gid: uint32(g)}
-	return c.Run()
-}
-
-func enter() error {
-	runtime.LockOSThread() // the child asks to die with the thread that made it
-	os.Setenv(roleEnv, "namespaces")
-	pid, _, err := userns.Command{
-		Args: os.Args, Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-	}.Spawn()
-	if err != nil {
-		return err
-	}
-	var ws syscall.WaitStatus
-	if _, err := syscall.Wait4(pid, &ws, 0, nil); err != nil {
-		return err
-	}
-	if ws.ExitStatus() != 0 {
-		return fmt.Errorf("suite ended with %d", ws.ExitStatus())
-	}
-	return nil
-}
+func TestMain(m *testing.M) { world.Main(m, world.Program{}) }
 
 // TestWorlds runs TestSuite as root and as a user with subordinate ids.
 func TestWorlds(t *testing.T) {
-	if os.Getenv(roleEnv) != "" {
-		t.Skip("already in a world")
-	}
 	for _, tool := range []string{"ip", "nft"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skip("there is no program ", tool)
 		}
 	}
-	run := func(t *testing.T, role string, flags uintptr, env ...string) {
-		c := as(role, "-test.run=^(TestSuite|TestFigures)$", "-test.v="+strconv.FormatBool(testing.Verbose()))
-		c.Stdout, c.Stderr = nil, nil
-		c.SysProcAttr.Cloneflags = flags
-		c.Env = append(c.Env, env...)
-		out, err := c.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		t.Logf("%s", out)
-	}
-	if os.Getuid() != 0 {
-		t.Run("own user", func(t *testing.T) { run(t, "enter", 0) })
-		return
-	}
-	t.Run("root", func(t *testing.T) { run(t, "suite", syscall.CLONE_NEWNET|syscall.CLONE_NEWNS) })
-	t.Run("subordinate ids", func(t *testing.T) {
-		ids := userWithSubordinateIDs()
-		if ids == "" {
-			t.Skip("no user has entries in /etc/subuid and /etc/subgid")
-		}
-		run(t, "prepare", 0, userEnv+"="+ids)
-	})
+	users := []world.User{{Name: "root", IDs: world.Root}, {Name: "subordinate ids", IDs: world.Subordinate()}}
+	world.Run(t, users, "-test.run=^(TestSuite|TestFigures)$")
 }
 
-// userWithSubordinateIDs is uid:gid of the first user of /etc/subuid, or "".
-func userWithSubordinateIDs() string {
-	text, _ := os.ReadFile("/etc/subuid")
-	name, _, _ := strings.Cut(string(text), ":")
-	uid, err1 := exec.Command("id", "-u", name).Output()
-	gid, err2 := exec.Command("id", "-g", name).Output()
-	if name == "" || err1 != nil || err2 != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(uid)) + ":" + strings.TrimSpace(string(gid))
-}
-
-// world is a host with something outside, a hub and two containers on its bridge. The hub
+// stage is a host with something outside, a hub and two containers on its bridge. The hub
 // is a namespace of its own, as for a user, or the host's, as for root.
-type world struct {
+type stage struct {
 	t                                     *testing.T
 	host, outside, hub, container, second *os.File
 }
 
-// Socket makes a world's hub a Dialer.
-func (w *world) Socket(domain, typ int, prepare func(fd int) error) (fd int, err error) {
+// Socket makes a stage's hub a Dialer.
+func (w *stage) Socket(domain, typ int, prepare func(fd int) error) (fd int, err error) {
 	err = netns.Do(w.hub, func() error {
 		if fd, err = unix.Socket(domain, typ, 0); err != nil {
 			return err
@@ -170,11 +58,11 @@ func (w *world) Socket(domain, typ int, prepare func(fd int) error) (fd int, err
 	return fd, err
 }
 
-func newWorld(t *testing.T, hubIsHost bool) *world {
-	w := &world{t: t, host: own(t), outside: fresh(t), container: fresh(t), second: fresh(t)}
+func newStage(t *testing.T, hubIsHost bool) *stage {
+	w := &stage{t: t, host: world.Own(t), outside: world.Namespace(t), container: world.Namespace(t), second: world.Namespace(t)}
 	w.hub = w.host
 	if !hubIsHost {
-		w.hub = fresh(t)
+		w.hub = world.Namespace(t)
 	}
 	for _, ns := range []*os.File{w.host, w.outside, w.hub, w.container, w.second} {
 		w.shell(ns, `sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0`) // which would take its time
@@ -206,40 +94,13 @@ func newWorld(t *testing.T, hubIsHost bool) *world {
 	return w
 }
 
-func own(t *testing.T) *os.File {
-	f, err := os.Open("/proc/self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return f
-}
-
-func fresh(t *testing.T) *os.File {
-	f, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return f
-}
-
-func (w *world) shell(ns *os.File, script string) {
+func (w *stage) shell(ns *os.File, script string) {
 	w.t.Helper()
-	err := netns.Do(ns, func() error {
-		out, err := exec.Command("sh", "-ec", script).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
-	})
-	if err != nil {
-		w.t.Fatalf("%s: %v", script, err)
-	}
+	world.Shell(w.t, ns, script)
 }
 
 // target is the first container.
-func (w *world) target() Target { return targetAt(container4, container6) }
+func (w *stage) target() Target { return targetAt(container4, container6) }
 
 func targetAt(four, six string) Target {
 	to := Target{Gateway4: netip.MustParseAddr(gateway4), Gateway6: netip.MustParseAddr(gateway6), Transparent: true,
@@ -254,7 +115,7 @@ func targetAt(four, six string) Target {
 }
 
 // dial connects from a namespace, from an address if it is not "".
-func (w *world) dial(ns *os.File, from, to string) (*net.TCPConn, error) {
+func (w *stage) dial(ns *os.File, from, to string) (*net.TCPConn, error) {
 	var c *net.TCPConn
 	err := netns.Do(ns, func() (err error) {
 		var local *net.TCPAddr
@@ -268,7 +129,7 @@ func (w *world) dial(ns *os.File, from, to string) (*net.TCPConn, error) {
 }
 
 // packets is a UDP socket in a namespace, bound to an address.
-func (w *world) packets(ns *os.File, at string) *net.UDPConn {
+func (w *stage) packets(ns *os.File, at string) *net.UDPConn {
 	w.t.Helper()
 	var c *net.UDPConn
 	err := netns.Do(ns, func() (err error) {
@@ -283,7 +144,7 @@ func (w *world) packets(ns *os.File, at string) *net.UDPConn {
 }
 
 // listen is a TCP listener in a namespace that hands its connections to handle.
-func (w *world) listen(ns *os.File, at string, handle func(*net.TCPConn)) {
+func (w *stage) listen(ns *os.File, at string, handle func(*net.TCPConn)) {
 	w.t.Helper()
 	var l *net.TCPListener
 	err := netns.Do(ns, func() (err error) {
