@@ -14,20 +14,19 @@ import (
 	"time"
 
 	"ctr/netns"
+	"ctr/netns/internal/world"
 )
 
 // TestFigures measures with iperf3 what the relay carries, and logs it:
 //
-//	RELAY_TEST_ROLE=world unshare -nm relay.test -test.run TestFigures -test.v
+//	NETNS_TEST_ROLE=tests unshare -nm relay.test -test.run TestFigures -test.v
 func TestFigures(t *testing.T) {
-	if os.Getenv(roleEnv) != "suite" {
-		t.Skip("run by hand, in namespaces of its own")
-	}
+	world.Need(t, world.Tests)
 	if _, err := exec.LookPath("iperf3"); err != nil {
 		t.Skip("needs iperf3")
 	}
 	for name, open := range map[string]func(*os.File, string, int) (*os.File, error){"tun": OpenTUN, "veth": OpenVeth} {
-		s := &served{t: t, world: newWorld(t), open: open, notes: make(chan string, 8), host: new(atomic.Pointer[netip.Addr])}
+		s := &served{t: t, stage: newStage(t), open: open, notes: make(chan string, 8), host: new(atomic.Pointer[netip.Addr])}
 		s.setHost(hostAddr)
 		s.start(t)
 		daemon(t, s.outside, "iperf3", "-s")

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
+	"ctr/netns/internal/world"
 )
 
 // syn is the packet that opens a connection.
@@ -57,11 +57,7 @@ func (s *script) Close() error { return nil }
 // testLoopback gives the relay every spelling of the host's loopback, as no kernel would
 // let them through, and has services there that must not be reached.
 func testLoopback(t *testing.T, s *served) {
-	own, err := os.Open("/proc/self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
+	own := world.Own(t)
 	var reached atomic.Int32
 	hit := func(c *net.TCPConn) { reached.Add(1); c.Close() }
 	ports := []int{serveTCP(t, own, "127.0.0.1:0", hit), serveTCP(t, own, "[::1]:0", hit), serveTCP(t, own, ":0", hit)}
@@ -171,17 +167,13 @@ func testGarbage(t *testing.T, s *served) {
 
 // testFlood: a container that opens connections to nowhere does not stop another.
 func testFlood(t *testing.T, s *served) {
-	own, err := os.Open("/proc/self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
+	own := world.Own(t)
 	const nowhere = "198.51.100.99" // a neighbour that swallows everything
-	in(t, own, "ip neigh replace "+nowhere+" lladdr 02:00:00:00:00:99 dev out0 nud permanent")
+	world.Shell(t, own, "ip neigh replace "+nowhere+" lladdr 02:00:00:00:00:99 dev out0 nud permanent")
 	port := serveTCP(t, s.outside, ":0", backwards)
 	u := echoUDP(t, s.outside, outsideAddr+":0")
 	var fd int
-	err = netns.Do(s.containers[1], func() error {
+	err := netns.Do(s.containers[1], func() (err error) {
 		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 		return err
 	})

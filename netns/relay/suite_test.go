@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
+	"ctr/netns/internal/world"
 )
 
 // patience is for what must happen: long enough for a machine that is busy.
@@ -25,7 +26,7 @@ const patience = 30 * time.Second
 
 // served is a relay in a world.
 type served struct {
-	*world
+	*stage
 	open  func(*os.File, string, int) (*os.File, error)
 	host  *atomic.Pointer[netip.Addr] // what Config.Host says
 	notes chan string
@@ -45,7 +46,7 @@ func (s *served) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in(t, s.hub, "ip route replace default dev "+uplink+"; ip -6 route replace default dev "+uplink)
+	world.Shell(t, s.hub, "ip route replace default dev "+uplink+"; ip -6 route replace default dev "+uplink)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
@@ -65,15 +66,13 @@ func (s *served) start(t *testing.T) {
 }
 
 func TestSuite(t *testing.T) {
-	if os.Getenv(roleEnv) != "suite" {
-		t.Skip("run by TestWorlds, in namespaces of its own")
-	}
+	world.Need(t, world.Tests)
 	for _, d := range []struct {
 		name string
 		open func(*os.File, string, int) (*os.File, error)
 	}{{"tun", OpenTUN}, {"veth", OpenVeth}} {
 		t.Run(d.name, func(t *testing.T) {
-			s := &served{t: t, world: newWorld(t), open: d.open, notes: make(chan string, 8), host: new(atomic.Pointer[netip.Addr])}
+			s := &served{t: t, stage: newStage(t), open: d.open, notes: make(chan string, 8), host: new(atomic.Pointer[netip.Addr])}
 			s.setHost(hostAddr)
 			s.start(t)
 			for _, test := range []struct {
@@ -242,11 +241,7 @@ func testUnreachable(t *testing.T, s *served) {
 
 // testHost: the address that stands for the host leads to its services, but never to loopback.
 func testHost(t *testing.T, s *served) {
-	own, err := os.Open("/proc/self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
+	own := world.Own(t)
 	port := serveTCP(t, own, ":0", backwards)
 	if err := exchange(s.containers[0], join(HostAddress.String(), port), pattern(5000)); err != nil {
 		t.Error(err)
@@ -271,11 +266,7 @@ func testHost(t *testing.T, s *served) {
 // testOffline: a route that comes later, or another one, is used at once.
 func testOffline(t *testing.T, s *served) {
 	const beyond = "192.0.2.7"
-	own, err := os.Open("/proc/self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
+	own := world.Own(t)
 	port := serveTCP(t, s.outside, ":0", backwards)
 	u := echoUDP(t, s.outside, beyond+":0")
 	if _, err := dial(s.containers[0], "tcp", join(beyond, port)); !errors.Is(err, unix.ENETUNREACH) {
@@ -284,8 +275,8 @@ func testOffline(t *testing.T, s *served) {
 	if err := ask(s.containers[0], join(beyond, u), pattern(50)); !errors.Is(err, unix.ENETUNREACH) {
 		t.Errorf("UDP without a route: %v", err)
 	}
-	in(t, own, "ip route add default via "+outsideAddr)
-	defer in(t, own, "ip route del default")
+	world.Shell(t, own, "ip route add default via "+outsideAddr)
+	defer world.Shell(t, own, "ip route del default")
 	if err := exchange(s.containers[0], join(beyond, port), pattern(50)); err != nil {
 		t.Errorf("with a route: %v", err)
 	}
@@ -298,8 +289,8 @@ func testOffline(t *testing.T, s *served) {
 		t.Errorf("UDP with a route: %v", err)
 	}
 	// Another network: the address that the flow's socket had is gone.
-	in(t, own, "ip addr del "+hostAddr+"/24 dev out0; ip addr add 198.51.100.3/24 dev out0; ip route add default via "+outsideAddr)
-	defer in(t, own, "ip addr del 198.51.100.3/24 dev out0; ip addr add "+hostAddr+"/24 dev out0; ip route add default via "+outsideAddr)
+	world.Shell(t, own, "ip addr del "+hostAddr+"/24 dev out0; ip addr add 198.51.100.3/24 dev out0; ip route add default via "+outsideAddr)
+	defer world.Shell(t, own, "ip addr del 198.51.100.3/24 dev out0; ip addr add "+hostAddr+"/24 dev out0; ip route add default via "+outsideAddr)
 	if err := askOver(c, pattern(60)); err != nil {
 		t.Errorf("the same UDP socket in another network: %v", err)
 	}
