@@ -131,7 +131,7 @@ chmod 1777 $r/tmp
 for a in sh true cat grep ls sleep echo; do ln -sf busybox $r/bin/$a; done
 if i=$(command -v iperf3); then
 	cp "$i" $r/bin/iperf3
-	for l in $(ldd "$i" | grep -o '/[^ ]*'); do mkdir -p $r$(dirname $l); cp -L $l $r$l; done
+	for l in $(ldd "$i" | grep -o '/[^ ]*') $(/sbin/ldconfig -p | grep -o '/.*libgcc_s.so.1$'); do mkdir -p $r$(dirname $l); cp -L $l $r$l; done
 fi
 tar -C $r --owner=0 --group=0 -cf $1/image.tar .`
 	if out, err := exec.Command("sh", "-c", script, "sh", dir, busybox, self("netprobe")).CombinedOutput(); err != nil {
