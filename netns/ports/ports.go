@@ -170,7 +170,7 @@ func (l *Listeners) bounds() {
 			udp++
 		}
 	}
-	left := int(min(limit.Cur, 1<<20)) - 256 - 2*maxPipes - len(l.ports)
+	left := int(min(limit.Cur, 1<<20)) - 256 - 2*pipes.Most - len(l.ports)
 	l.slots = make(chan struct{}, max(64, left/3)) // of two sockets each
 	l.flows = min(max(64, left/4/max(1, udp)), 4096)
 }

@@ -335,11 +335,10 @@ func testBulk(w *stage) {
 }
 
 func testWithoutPipes(w *stage) {
-	pipes.Add(maxPipes)
-	defer pipes.Add(-maxPipes)
-	for len(spare) > 0 {
-		(<-spare).close()
-	}
+	pipes.Close()
+	most := pipes.Most
+	pipes.Most = 0
+	defer func() { pipes.Most = most }()
 	testBulk(w)
 }
 

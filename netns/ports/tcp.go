@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ctr/netns/splice"
 )
 
 const (
@@ -155,9 +157,11 @@ func (c *connection) run(l *Listeners) {
 	c.container.Close()
 }
 
+var pipes = splice.Pipes{Most: 64, Large: 8, Spare: 8}
+
 // carry copies in one direction; the end of what comes in ends what goes out.
 func (c *connection) carry(to, from int) {
-	err := pump(c.ends[to], c.ends[from])
+	err := pipes.Pump(c.ends[to], c.ends[from])
 	if err == nil {
 		c.ends[to].Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_WR) })
 	} else if c.failed.CompareAndSwap(false, true) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ctr/netns/splice"
 )
 
 // tuple names a connection or flow as its container sees it.
@@ -25,7 +27,7 @@ const acceptTime = 10 * time.Second
 // streams are the TCP connections.
 type streams struct {
 	*engine
-	pipes     hoses
+	pipes     splice.Pipes
 	listeners []*listener
 	most      int // connections in all; half of them for one source
 
@@ -65,7 +67,7 @@ type connection struct {
 func newStreams(e *engine, files int) (*streams, error) {
 	pending := max(16, min(4096, files/8))
 	s := &streams{
-		engine: e, most: max(16, (files-files/4-pending-64)/6), // two sockets and two pipes each
+		engine: e, pipes: splice.Pipes{Most: 1024, Large: 16, Spare: 16}, most: max(16, (files-files/4-pending-64)/6), // two sockets and two pipes each
 		known: map[tuple]*connection{}, copying: map[*connection]struct{}{}, pending: newCrowd[*connection](pending), open: map[netip.Addr]int{},
 	}
 	err := s.listen()
@@ -321,5 +323,5 @@ func (s *streams) close() {
 	}
 	s.mu.Unlock()
 	s.running.Wait()
-	s.pipes.close()
+	s.pipes.Close()
 }
