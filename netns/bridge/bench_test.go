@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
+	"ctr/netns/internal/world"
 	"ctr/netns/lease"
 	"ctr/netns/network"
 )
@@ -84,10 +85,10 @@ func BenchmarkThroughput(b *testing.B) {
 	one, two := s.start(n), s.start(n)
 	bare1, bare2 := s.namespace(), s.namespace()
 	pair := fmt.Sprintf("ip link add v0 mtu 65520 type veth peer name v1 mtu 65520 netns /proc/%d/fd/%d; ip addr add 10.9.9.1/24 dev v0; ip link set v0 up", unix.Getpid(), bare2.Fd())
-	if out, err := inNS(bare1, "sh", "-ec", pair); err != nil {
+	if out, err := world.Output(bare1, "sh", "-ec", pair); err != nil {
 		b.Fatal(out)
 	}
-	if out, err := inNS(bare2, "sh", "-ec", "ip addr add 10.9.9.2/24 dev v1; ip link set v1 up"); err != nil {
+	if out, err := world.Output(bare2, "sh", "-ec", "ip addr add 10.9.9.2/24 dev v1; ip link set v1 up"); err != nil {
 		b.Fatal(out)
 	}
 	for _, server := range []*os.File{bare2, two.ns} {
@@ -100,7 +101,7 @@ func BenchmarkThroughput(b *testing.B) {
 	time.Sleep(time.Second)
 	measure := func(client *os.File, to string) float64 {
 		for range 5 { // a busy machine interrupts iperf3
-			out, _ := inNS(client, "sh", "-c", "iperf3 -c "+to+" -t 1 -f m | awk '/receiver/ {print $7}'")
+			out, _ := world.Output(client, "sh", "-c", "iperf3 -c "+to+" -t 1 -f m | awk '/receiver/ {print $7}'")
 			var rate float64
 			if _, err := fmt.Sscan(out, &rate); err == nil && rate > 0 {
 				return rate

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ctr/netns/internal/world"
 	"ctr/netns/lease"
 	"ctr/netns/network"
 	"ctr/pkg/process"
@@ -47,7 +48,7 @@ func (s *stage) holders(data string, count int) []*holding {
 	var all []*holding
 	var outs []*bufio.Reader
 	for range count {
-		h := &holding{Cmd: as("holder", s.run, data)}
+		h := &holding{Cmd: world.Command("holder", s.run, data)}
 		h.Stdout, h.SysProcAttr = nil, nil // it ends with its stdin; the thread that starts it may end before
 		out, err := h.StdoutPipe()
 		if err != nil {
@@ -77,7 +78,7 @@ func (h *holding) kill() {
 }
 
 func TestHubIsOneForAll(t *testing.T) {
-	inWorld(t)
+	world.Need(t, world.Tests)
 	if isRoot() {
 		t.Skip("as root the hub is the host's namespace")
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
+	"ctr/netns/internal/world"
 	"ctr/netns/lease"
 	"ctr/netns/network"
 	"ctr/pkg/process"
@@ -108,7 +109,7 @@ func TestHubBridgesOfNetworksThatAreNoMore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out, _ := inNS(s.hub.NS(), "ip", "-o", "addr"); strings.Count(out, "172.30.1.1/24") > 1 {
+	if out, _ := world.Output(s.hub.NS(), "ip", "-o", "addr"); strings.Count(out, "172.30.1.1/24") > 1 {
 		t.Errorf("the address of the gateway more than once:\n%s", out)
 	}
 }
@@ -141,7 +142,7 @@ func TestHubManyAtOnce(t *testing.T) {
 					if err := h.Attach(ns, n, l, Attachment{Interface: "eth0", Default4: true}); err != nil {
 						return err
 					}
-					if out, err := inNS(ns, "ping", "-c1", "-W5", n.Subnet4().Gateway.String()); err != nil {
+					if out, err := world.Output(ns, "ping", "-c1", "-W5", n.Subnet4().Gateway.String()); err != nil {
 						return fmt.Errorf("%w: %s", err, out)
 					}
 					err = errors.Join(h.Detach(ns, n, l, "eth0"), s.leases.Release(n.ID, l.Container), h.Left(n))
@@ -161,7 +162,7 @@ func TestHubManyAtOnce(t *testing.T) {
 	if !s.hub.Root() {
 		return
 	}
-	if out, _ := inNS(s.hub.NS(), "nft", "list", "tables"); strings.Contains(out, "ctr") {
+	if out, _ := world.Output(s.hub.NS(), "nft", "list", "tables"); strings.Contains(out, "ctr") {
 		t.Errorf("tables after the last left:\n%s", out)
 	}
 }
@@ -196,7 +197,7 @@ func TestHubIPv6(t *testing.T) {
 	}
 	second := &container{stage: s, ns: one.ns, n: four, lease: l, o: o}
 	second.stop()
-	if _, err := inNS(one.ns, "ip", "link", "show", "eth1"); err == nil {
+	if _, err := world.Output(one.ns, "ip", "link", "show", "eth1"); err == nil {
 		t.Error("eth1 is there after Detach")
 	}
 }
@@ -281,7 +282,7 @@ func TestHubSettingsOfAnInterface(t *testing.T) {
 		if err := s.hub.Attach(ns, n, other, o); err == nil {
 			t.Errorf("setting %q was accepted", bad)
 		}
-		if _, err := inNS(ns, "ip", "link", "show", "net8"); err == nil {
+		if _, err := world.Output(ns, "ip", "link", "show", "net8"); err == nil {
 			t.Errorf("net8 is there after a refused Attach")
 		}
 	}
@@ -321,25 +322,25 @@ func (s *stage) outside() *os.File {
 	hub := s.hub.NS()
 	if !s.hub.Root() {
 		in, out = Uplink, "out0"
-		if text, err := inNS(hub, "ip", "link", "add", in, "type", "veth", "peer", "name", out); err != nil {
+		if text, err := world.Output(hub, "ip", "link", "add", in, "type", "veth", "peer", "name", out); err != nil {
 			s.Fatal(text)
 		}
-		if text, err := inNS(hub, "sh", "-ec", "ip addr add "+hostAddress+"/24 dev "+in+"; ip link set "+in+" up"); err != nil {
+		if text, err := world.Output(hub, "sh", "-ec", "ip addr add "+hostAddress+"/24 dev "+in+"; ip link set "+in+" up"); err != nil {
 			s.Fatal(text)
 		}
-		s.Cleanup(func() { inNS(hub, "ip", "link", "del", in) })
+		s.Cleanup(func() { world.Output(hub, "ip", "link", "del", in) })
 	} else {
 		s.Cleanup(func() {
-			inNS(ns, "ip", "link", "set", out, "netns", "/proc/"+strconv.Itoa(os.Getpid())+"/fd/"+strconv.Itoa(int(hub.Fd())))
-			inNS(hub, "ip", "link", "set", out, "up")
+			world.Output(ns, "ip", "link", "set", out, "netns", "/proc/"+strconv.Itoa(os.Getpid())+"/fd/"+strconv.Itoa(int(hub.Fd())))
+			world.Output(hub, "ip", "link", "set", out, "up")
 		})
 	}
 	to := "/proc/" + strconv.Itoa(os.Getpid()) + "/fd/" + strconv.Itoa(int(ns.Fd()))
-	if text, err := inNS(hub, "ip", "link", "set", out, "netns", to); err != nil {
+	if text, err := world.Output(hub, "ip", "link", "set", out, "netns", to); err != nil {
 		s.Fatal(text)
 	}
 	script := "ip addr add " + outsideAddress + "/24 dev " + out + "; ip link set " + out + " up; ip route add default via " + hostAddress
-	if text, err := inNS(ns, "sh", "-ec", script); err != nil {
+	if text, err := world.Output(ns, "sh", "-ec", script); err != nil {
 		s.Fatal(text)
 	}
 	if !s.hub.Root() {

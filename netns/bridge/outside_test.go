@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
+	"ctr/netns/internal/world"
 	"ctr/netns/lease"
 	"ctr/netns/network"
 )
@@ -72,7 +73,7 @@ func TestHubAsRootTheOutside(t *testing.T) {
 		{"com.docker.network.host_ipv4", "198.51.100.3", func(*container) string { return "198.51.100.3" }, false},
 	} {
 		t.Run(strings.TrimPrefix(test.option, "com.docker.network."), func(t *testing.T) {
-			inNS(s.hub.NS(), "ip", "addr", "add", "198.51.100.3/24", "dev", "host0")
+			world.Output(s.hub.NS(), "ip", "addr", "add", "198.51.100.3/24", "dev", "host0")
 			s := &stage{TB: t, run: s.run, networks: s.networks, leases: s.leases, hub: s.hub}
 			options := map[string]string{}
 			if test.option != "" {
@@ -103,7 +104,7 @@ func TestHubAsRootLeavesNothingBehind(t *testing.T) {
 		t.Skip("a made hub ends as a whole")
 	}
 	look := func() string {
-		out, err := inNS(s.hub.NS(), "sh", "-c", "ip -br link; ip rule; ip -6 rule; ip route show table 25460; ip -6 route show table 25460; nft list tables; iptables -S")
+		out, err := world.Output(s.hub.NS(), "sh", "-c", "ip -br link; ip rule; ip -6 rule; ip route show table 25460; ip -6 route show table 25460; nft list tables; iptables -S")
 		if err != nil {
 			t.Fatal(out)
 		}
@@ -121,7 +122,7 @@ func TestHubAsRootLeavesNothingBehind(t *testing.T) {
 	if out := look(); strings.Contains(out, a.BridgeName()) || !strings.Contains(out, b.BridgeName()) {
 		t.Errorf("with a container on network b alone:\n%s", out)
 	}
-	if out, _ := inNS(s.hub.NS(), "nft", "list", "table", "inet", "ctr"); strings.Contains(out, a.BridgeName()) || strings.Contains(out, "172.30.1.") {
+	if out, _ := world.Output(s.hub.NS(), "nft", "list", "table", "inet", "ctr"); strings.Contains(out, a.BridgeName()) || strings.Contains(out, "172.30.1.") {
 		t.Errorf("rules of network a are left:\n%s", out)
 	}
 	listen(t, three.ns, at(three.lease.IPv4, 80))
@@ -139,15 +140,15 @@ func TestHubBridgeOfTheUsersStays(t *testing.T) {
 	if !s.hub.Root() {
 		t.Skip("a user has no bridge in the hub")
 	}
-	inNS(s.hub.NS(), "ip", "link", "add", "mine0", "type", "bridge")
-	defer inNS(s.hub.NS(), "ip", "link", "del", "mine0")
+	world.Output(s.hub.NS(), "ip", "link", "add", "mine0", "type", "bridge")
+	defer world.Output(s.hub.NS(), "ip", "link", "del", "mine0")
 	n := s.network(network.Network{Name: "a", Subnets: subnets("172.30.1.0/24"), Options: map[string]string{"com.docker.network.bridge.name": "mine0"}})
 	one := s.start(n)
 	if err := one.ping(n.Subnet4().Gateway); err != nil {
 		t.Error(err)
 	}
 	one.stop()
-	if out, err := inNS(s.hub.NS(), "ip", "link", "show", "mine0"); err != nil {
+	if out, err := world.Output(s.hub.NS(), "ip", "link", "show", "mine0"); err != nil {
 		t.Errorf("the user's bridge is gone: %s", out)
 	}
 }
@@ -157,7 +158,7 @@ func TestHubBesideIptables(t *testing.T) {
 	if !s.hub.Root() {
 		t.Skip("nobody else writes rules in a made hub")
 	}
-	if _, err := inNS(s.hub.NS(), "iptables", "-V"); err != nil {
+	if _, err := world.Output(s.hub.NS(), "iptables", "-V"); err != nil {
 		t.Skip("iptables is not installed")
 	}
 	outside := s.outside()
@@ -168,12 +169,12 @@ func TestHubBesideIptables(t *testing.T) {
 			if chain == "DOCKER-USER" {
 				script = "iptables -N DOCKER-USER; iptables -A DOCKER-USER -j RETURN; iptables -A FORWARD -j DOCKER-USER; " + script
 			}
-			if out, err := inNS(s.hub.NS(), "sh", "-ec", script); err != nil {
+			if out, err := world.Output(s.hub.NS(), "sh", "-ec", script); err != nil {
 				t.Fatal(out)
 			}
-			defer inNS(s.hub.NS(), "sh", "-c", "iptables -P FORWARD ACCEPT; iptables -F; iptables -X")
+			defer world.Output(s.hub.NS(), "sh", "-c", "iptables -P FORWARD ACCEPT; iptables -F; iptables -X")
 			list := func() string {
-				out, err := inNS(s.hub.NS(), "iptables", "-S")
+				out, err := world.Output(s.hub.NS(), "iptables", "-S")
 				if err != nil {
 					t.Fatal(out)
 				}
@@ -230,7 +231,7 @@ func TestHubMacvlan(t *testing.T) {
 	listen(t, two.ns, at(two.lease.IPv4, 80))
 	one.reaches(at(two.lease.IPv4, 80))
 	one.stop()
-	if _, err := inNS(one.ns, "ip", "link", "show", "eth0"); err == nil {
+	if _, err := world.Output(one.ns, "ip", "link", "show", "eth0"); err == nil {
 		t.Error("eth0 is there after Detach")
 	}
 
@@ -242,7 +243,7 @@ func TestHubMacvlan(t *testing.T) {
 		t.Error(err)
 	}
 	(&container{stage: s, ns: ns, n: vlan, lease: l, o: Attachment{Interface: "eth0"}}).stop()
-	if _, err := inNS(s.hub.NS(), "ip", "link", "show", "host0.7"); err == nil {
+	if _, err := world.Output(s.hub.NS(), "ip", "link", "show", "host0.7"); err == nil {
 		t.Error("the VLAN's interface is left")
 	}
 
@@ -283,7 +284,7 @@ func TestHubUplinkThatTranslates(t *testing.T) {
 	if err := SetUplink(s.hub.NS(), Uplinked{Interface: Uplink, Gateway4: outsideAddr}); err != nil {
 		t.Fatal(err)
 	}
-	if out, _ := inNS(s.hub.NS(), "nft", "list", "tables"); strings.Contains(out, uplinkTable) {
+	if out, _ := world.Output(s.hub.NS(), "nft", "list", "tables"); strings.Contains(out, uplinkTable) {
 		t.Errorf("tables:\n%s", out)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"ctr/netns/internal/world"
 	"ctr/netns/lease"
 	"ctr/netns/network"
 )
@@ -16,7 +17,7 @@ func (s *stage) ruleset() string {
 	s.Helper()
 	var all strings.Builder
 	for _, family := range []string{"inet", "bridge"} {
-		out, err := inNS(s.hub.NS(), "nft", "-s", "list", "table", family, tableName)
+		out, err := world.Output(s.hub.NS(), "nft", "-s", "list", "table", family, tableName)
 		if err != nil {
 			s.Fatalf("%v: %s", err, out)
 		}
@@ -36,7 +37,7 @@ func TestHubRulesComeBack(t *testing.T) {
 	again, ended := make(chan error, 10), make(chan error, 1)
 	go func() { ended <- s.hub.WatchRules(ctx, func() { again <- s.hub.Reload() }) }()
 	flush := func() {
-		if out, err := inNS(s.hub.NS(), "nft", "flush", "ruleset"); err != nil {
+		if out, err := world.Output(s.hub.NS(), "nft", "flush", "ruleset"); err != nil {
 			t.Fatal(out)
 		}
 	}
@@ -91,7 +92,7 @@ func TestHubOnALesserKernel(t *testing.T) {
 	apart := s.start(s.network(network.Network{Name: "b", Subnets: subnets("172.30.2.0/24")}))
 	listen(t, apart.ns, at(apart.lease.IPv4, 80))
 	for _, l := range []lacking{{reject: true}, {transparent: true}, {nat: true}, {bridge: true}, {true, true, true, true}} {
-		if out, err := inNS(s.hub.NS(), "nft", "flush", "ruleset"); err != nil {
+		if out, err := world.Output(s.hub.NS(), "nft", "flush", "ruleset"); err != nil {
 			t.Fatal(out)
 		}
 		s.hub.lacking = l

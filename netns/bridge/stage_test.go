@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
+	"ctr/netns/internal/world"
 	"ctr/netns/lease"
 	"ctr/netns/network"
 	"ctr/pkg/process"
@@ -30,7 +30,7 @@ type stage struct {
 }
 
 func newStage(t testing.TB) *stage {
-	inWorld(t)
+	world.Need(t, world.Tests)
 	s := &stage{TB: t, run: t.TempDir()}
 	s.networks, s.leases = network.Open(t.TempDir()), lease.Open(s.run)
 	s.hub = s.open()
@@ -78,14 +78,7 @@ type container struct {
 	o     Attachment
 }
 
-func (s *stage) namespace() *os.File {
-	ns, err := netns.New()
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.Cleanup(func() { ns.Close() })
-	return ns
-}
+func (s *stage) namespace() *os.File { return world.Namespace(s) }
 
 // take is a lease for a new container.
 func (s *stage) take(n *network.Network, want lease.Lease) lease.Lease {
@@ -128,19 +121,10 @@ func (c *container) stop() {
 // in runs f on a thread in the container's namespace.
 func (c *container) in(f func() error) error { return netns.Do(c.ns, f) }
 
-func inNS(ns *os.File, name string, args ...string) (string, error) {
-	var out []byte
-	err := netns.Do(ns, func() (err error) {
-		out, err = exec.Command(name, args...).CombinedOutput()
-		return err
-	})
-	return string(out), err
-}
-
 // command runs a program in the container's namespace, which must succeed.
 func (c *container) command(name string, args ...string) string {
 	c.Helper()
-	out, err := inNS(c.ns, name, args...)
+	out, err := world.Output(c.ns, name, args...)
 	if err != nil {
 		c.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
@@ -228,7 +212,7 @@ func (c *container) cannotReach(to netip.AddrPort) {
 }
 
 func (c *container) ping(to netip.Addr) error {
-	out, err := inNS(c.ns, "ping", "-c1", "-W1", to.String())
+	out, err := world.Output(c.ns, "ping", "-c1", "-W1", to.String())
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
