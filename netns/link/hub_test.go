@@ -13,8 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"ctr/netns"
 	"ctr/netns/bridge"
+	"ctr/netns/internal/world"
 	"ctr/netns/lease"
 	"ctr/netns/network"
 	"ctr/pkg/process"
@@ -37,9 +37,7 @@ const (
 
 // TestHub runs TestUplink for each link, on a host of its own.
 func TestHub(t *testing.T) {
-	if os.Getenv(roleEnv) != "suite" {
-		t.Skip("run by TestWorlds in a network of its own")
-	}
+	world.Need(t, world.Tests)
 	if !userns.Inside() {
 		t.Skip("root's hub is the host's own namespace")
 	}
@@ -61,7 +59,7 @@ func TestHub(t *testing.T) {
 }
 
 func testHub(t *testing.T, test, link, path string) {
-	c := as("hub", "-test.run=^"+test+"$", "-test.v="+strconv.FormatBool(testing.Verbose()))
+	c := world.Command("hub", "-test.run=^"+test+"$", "-test.v="+strconv.FormatBool(testing.Verbose()))
 	c.Env = append(c.Env, linkEnv+"="+link, "PATH="+path)
 	c.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS
 	c.Stdout, c.Stderr = nil, nil
@@ -86,9 +84,7 @@ type hubWorld struct {
 
 // TestUplink is what every link promises the hub, in the order of a hub's life.
 func TestUplink(t *testing.T) {
-	if os.Getenv(roleEnv) != "hub" {
-		t.Skip("run by TestHub on a host of its own")
-	}
+	world.Need(t, "hub")
 	w := &hubWorld{link: os.Getenv(linkEnv), run: t.TempDir()}
 	if err := unavailable(w.link); err != nil {
 		t.Skip(err)
@@ -143,9 +139,7 @@ func (w *hubWorld) build(t *testing.T) {
 	w.hub, err = bridge.Open(w.run, w.leases, networks)
 	must(t, err)
 	t.Cleanup(func() { w.hub.Close() })
-	w.container, err = netns.New()
-	must(t, err)
-	t.Cleanup(func() { w.container.Close() })
+	w.container = world.Namespace(t)
 	w.attach(t)
 }
 

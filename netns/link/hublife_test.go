@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ctr/netns"
 	"ctr/netns/bridge"
+	"ctr/netns/internal/world"
 	"ctr/netns/lease"
 	"ctr/pkg/process"
 )
@@ -105,9 +105,7 @@ func (w *hubWorld) ends(t *testing.T) {
 func (w *hubWorld) again(t *testing.T) {
 	l, err := w.leases.Take(w.network, lease.Lease{Container: strings.Repeat("d", 64), Names: []string{"d"}, Holder: process.This(), HubFD: w.hub.FD()})
 	must(t, err)
-	second, err := netns.New()
-	must(t, err)
-	t.Cleanup(func() { second.Close() })
+	second := world.Namespace(t)
 	must(t, w.hub.Attach(second, w.network, l, bridge.Attachment{Interface: Interface, Default4: true, Default6: true}))
 	w.container = second
 	w.ensure(t)
@@ -119,9 +117,7 @@ func (w *hubWorld) again(t *testing.T) {
 func (w *hubWorld) anotherHub(t *testing.T) {
 	old, err := Read(w.run)
 	must(t, err)
-	hub, err := netns.New()
-	must(t, err)
-	defer hub.Close()
+	hub := world.Namespace(t)
 	if err := Ensure(hub, w.run, Options{Helper: w.link}); err == nil || !strings.Contains(err.Error(), strconv.Itoa(old.Process.Pid)) {
 		t.Errorf("a helper with containers was replaced: %v", err)
 	}
@@ -136,9 +132,7 @@ func (w *hubWorld) anotherHub(t *testing.T) {
 
 // TestFallBack has a pasta that dies at once.
 func TestFallBack(t *testing.T) {
-	if os.Getenv(roleEnv) != "hub" {
-		t.Skip("run by TestHub on a host of its own")
-	}
+	world.Need(t, "hub")
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, Pasta), []byte("#!/bin/sh\necho broken >&2\nexit 1\n"), 0o755))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
+	"ctr/netns/internal/world"
 )
 
 const probeTimeout = 20 * time.Second
@@ -75,8 +75,8 @@ func probe(args []string) error {
 // inContainer runs the probe in ns and returns what it printed.
 func inContainer(ns *os.File, args ...string) (string, error) {
 	var out, errs bytes.Buffer
-	c := exec.Command("/proc/self/exe", args...)
-	c.Env, c.Stdout, c.Stderr = append(os.Environ(), roleEnv+"=probe"), &out, &errs
+	c := world.Command("probe", args...)
+	c.Stdout, c.Stderr, c.SysProcAttr = &out, &errs, nil // the thread that starts it ends before
 	if err := netns.Do(ns, c.Start); err != nil {
 		return "", err
 	}

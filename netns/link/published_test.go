@@ -10,6 +10,7 @@ import (
 
 	"ctr/libpod/config"
 	"ctr/netns"
+	"ctr/netns/internal/world"
 )
 
 // testPorts publishes through pasta: the container sees who its client is.
@@ -17,11 +18,7 @@ func testPorts(t *testing.T, helper string) {
 	if helper != Pasta {
 		t.Skip("the caller's task")
 	}
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ns.Close() })
+	ns := world.Namespace(t)
 	o := options(t, helper)
 	o.Ports = []config.PortMapping{{HostIP: hostAddress, Port: 7, Protocol: "tcp"}, {HostIP: hostAddress, Port: 7, Protocol: "udp"}}
 	l, err := Connect(t.Context(), ns, o)
@@ -38,11 +35,7 @@ func testPorts(t *testing.T, helper string) {
 			t.Errorf("%s: the container sees %q", p.Protocol, got)
 		}
 	}
-	other, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
+	other := world.Namespace(t)
 	o.Ports = l.Ports[:1]
 	if l, err := Connect(t.Context(), other, o); err == nil {
 		l.Close()

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ctr/netns"
+	"ctr/netns/internal/world"
 )
 
 // otherPasta names a directory with a second version of pasta to test.
@@ -27,9 +28,7 @@ const otherPasta = "CTR_TEST_PASTA_DIR"
 
 // TestSuite is what every helper promises. TestWorlds runs it.
 func TestSuite(t *testing.T) {
-	if os.Getenv(roleEnv) != "suite" {
-		t.Skip("run by TestWorlds in a network of its own")
-	}
+	world.Need(t, world.Tests)
 	serve(t)
 	for _, helper := range []string{Pasta, Slirp4netns} {
 		t.Run(helper, func(t *testing.T) { suite(t, helper) })
@@ -113,11 +112,7 @@ func testIPv6(t *testing.T, ns *os.File, l *Link) {
 
 // skipOldPasta skips where the installed pasta is one that is passed over.
 func skipOldPasta(t *testing.T, helper string) {
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
+	ns := world.Namespace(t)
 	l, err := Connect(t.Context(), ns, options(t, helper))
 	if errors.As(err, new(missingError)) {
 		t.Skip(err)
@@ -134,11 +129,7 @@ func options(t *testing.T, helper string) Options {
 // connect makes a network; what the test does not close is closed after it.
 func connect(t *testing.T, helper string) (*os.File, *Link) {
 	t.Helper()
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ns.Close() })
+	ns := world.Namespace(t)
 	l, err := Connect(t.Context(), ns, options(t, helper))
 	if err != nil {
 		t.Fatal(err)
@@ -260,7 +251,7 @@ func victim() error {
 }
 
 func testMonitorDies(t *testing.T, helper string) {
-	c := as("victim", helper)
+	c := world.Command("victim", helper)
 	c.Stdout = nil
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -298,11 +289,7 @@ func gone(pid int) bool {
 }
 
 func testCancelled(t *testing.T, helper string) {
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
+	ns := world.Namespace(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	l, err := Connect(ctx, ns, options(t, helper))
@@ -333,12 +320,8 @@ func testNoDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Unmount("/dev/net", 0)
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	_, err = Connect(t.Context(), ns, options(t, ""))
+	ns := world.Namespace(t)
+	_, err := Connect(t.Context(), ns, options(t, ""))
 	if err == nil || !strings.Contains(err.Error(), "/dev/net/tun") || !strings.Contains(err.Error(), "modprobe tun") {
 		t.Errorf("got %v", err)
 	}
