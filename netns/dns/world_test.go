@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"ctr/netns"
+	"ctr/netns/internal/world"
 	"ctr/netns/lease"
 	"ctr/pkg/process"
 )
@@ -57,12 +58,7 @@ func container(t testing.TB) *os.File {
 	if err := up(); err != nil {
 		t.Fatal(err)
 	}
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ns.Close() })
-	return ns
+	return world.Namespace(t)
 }
 
 var up = sync.OnceValue(func() error {
