@@ -133,6 +133,9 @@ func (w *hubWorld) anotherHub(t *testing.T) {
 // TestFallBack has a pasta that dies at once.
 func TestFallBack(t *testing.T) {
 	world.Need(t, "hub")
+	usual := order
+	order = []string{Pasta, Slirp4netns, Builtin}
+	t.Cleanup(func() { order = usual })
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, Pasta), []byte("#!/bin/sh\necho broken >&2\nexit 1\n"), 0o755))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
