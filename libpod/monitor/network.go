@@ -187,6 +187,7 @@ func (w *wiring) close() {
 		if err := w.release(p); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
+		w.store.Log(NetworkEvent(p.network, "disconnect", map[string]string{"container": p.lease.Container}))
 	}
 	w.places = nil
 	w.ns.Close()
