@@ -8,8 +8,10 @@
 package e2e
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/user"
@@ -17,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -60,17 +63,32 @@ func TestMain(m *testing.M) {
 // each script about networks in one of its own, on a machine of its own.
 func runAll(dir string, uid int) int {
 	flag.Parse()
-	code := runAs(dir, uid, netRun{})
+	code := runAs(dir, uid, netRun{}, os.Stdout)
 	runs, err := networkRuns(dir, uid == 0, flag.Lookup("test.run").Value.String())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	for _, r := range runs {
-		if c := runAs(dir, uid, r); c != 0 {
-			code = c
-		}
+	var mu sync.Mutex
+	next := make(chan netRun)
+	var wg sync.WaitGroup
+	for range networksAtOnce {
+		wg.Go(func() {
+			for r := range next {
+				var out bytes.Buffer
+				c := runAs(dir, uid, r, &out)
+				mu.Lock()
+				os.Stdout.Write(out.Bytes())
+				code = max(code, c)
+				mu.Unlock()
+			}
+		})
 	}
+	for _, r := range runs {
+		next <- r
+	}
+	close(next)
+	wg.Wait()
 	return code
 }
 
@@ -133,7 +151,7 @@ func ordinaryUser() (int, error) {
 
 // runAs runs this test program once more as uid, as root does it on a machine made
 // for it, and returns its exit code.
-func runAs(dir string, uid int, net netRun) int {
+func runAs(dir string, uid int, net netRun, out io.Writer) int {
 	work, err := os.MkdirTemp("", "ctr-e2e-work-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -148,18 +166,18 @@ func runAs(dir string, uid int, net netRun) int {
 		cmd.Args, label = append(cmd.Args, "-test.run=^TestNetworks$"), ": "+net.name()
 	}
 	cmd.Dir = dir
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), fixtures+"="+dir, "TMPDIR="+work, "HOME="+work, "CTR_E2E_UID="+strconv.Itoa(uid))
 	cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR=", "XDG_DATA_HOME=", netScript+"="+net.script, "CTR_E2E_LINK="+net.link)
 	if pasta := os.Getenv(otherPasta); pasta != "" {
 		cmd.Env = append(cmd.Env, "PATH="+pasta+":"+os.Getenv("PATH"))
 	}
-	fmt.Printf("--- end to end as uid %d%s\n", uid, label)
+	fmt.Fprintf(out, "--- end to end as uid %d%s\n", uid, label)
 	if err := runOnMachine(cmd, uid, net.options); err != nil {
 		if cmd.ProcessState != nil {
 			return cmd.ProcessState.ExitCode()
 		}
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(out, err)
 		return 1
 	}
 	return 0

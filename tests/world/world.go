@@ -106,15 +106,16 @@ func (w *World) Close() error {
 	return errors.Join(append(errs, os.RemoveAll(w.Dir))...)
 }
 
-// Run runs a prepared command on the machine as the user uid, and waits for it. Its
+// Run runs a prepared command on the machine as the user uid, and waits for it. It is in
+// a pid namespace too, so that it sees its own processes only and none outlives it. Its
 // environment gets [DirEnv].
 func (w *World) Run(cmd *exec.Cmd, uid int) error {
 	const script = `set -e
 mount --make-rprivate /
 mount --bind "$0/resolv.conf" /etc/resolv.conf
 if [ -e "$0/tun" ]; then mount --bind "$0/tun" /dev/net/tun; elif [ -d /dev/net ]; then mount -t tmpfs tmpfs /dev/net; fi
-uid=$1; shift
-exec setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"`
+exec unshare --pid --fork --mount-proc --kill-child sh -c 'uid=$1; shift
+setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; exit $?' sh "$@"`
 	if err := os.Chown(filepath.Join(w.Dir, "resolv.conf"), uid, -1); err != nil {
 		return err
 	}
